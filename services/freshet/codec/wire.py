@@ -1,0 +1,86 @@
+"""Kafka values to messages and back: protobuf or JSON, told apart by `content-type`; CloudEvents' Kafka binding, binary mode.
+
+Source: CloudEvents Kafka Protocol Binding 1.0.2 (binary content mode: attributes are headers named `ce_…`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+
+from freshet.errors import UnreadableRecord
+
+PROTOBUF = "application/protobuf"
+JSON = "application/json"
+_JSON_TYPES = (JSON, "text/json")
+_PROTOBUF_TYPES = (PROTOBUF, "application/x-protobuf", "application/vnd.google.protobuf")
+
+M = TypeVar("M", bound=Message)
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+
+
+def header(headers: Headers | None, name: str) -> str:
+    """The first header of that name as text, or empty. Names are compared without regard to case."""
+    for key, value in headers or ():
+        if key.lower() == name and value is not None:
+            return value.decode("utf-8", "replace")
+    return ""
+
+
+def content_type(value: bytes, headers: Headers | None) -> str:
+    """`PROTOBUF` or `JSON`. Raises UnreadableRecord for any other declared type."""
+    declared = header(headers, "content-type").partition(";")[0].strip().lower()
+    if declared in _PROTOBUF_TYPES:
+        return PROTOBUF
+    if declared in _JSON_TYPES or declared.endswith("+json"):
+        return JSON
+    if declared:
+        raise UnreadableRecord("content-type", f"is {declared!r}; send {PROTOBUF} or {JSON}")
+    return JSON if value[:1] == b"{" else PROTOBUF
+
+
+def decode(value: bytes | None, headers: Headers | None, message: type[M]) -> M:
+    """Read one record's value as `message`.
+
+    Unknown protobuf fields are kept (a newer publisher is not an error); unknown JSON fields are refused, since
+    they are most often a misspelt name. Raises UnreadableRecord.
+    """
+    if value is None:
+        raise UnreadableRecord("", f"the record has no value; {message.DESCRIPTOR.name} expected")
+    if content_type(value, headers) == JSON:
+        try:
+            return json_format.Parse(value, message())
+        except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+            raise UnreadableRecord("", f"not JSON of {message.DESCRIPTOR.full_name}: {error}") from error
+    try:
+        return message.FromString(value)
+    except DecodeError as error:
+        raise UnreadableRecord("", f"not protobuf of {message.DESCRIPTOR.full_name}: {error}") from error
+
+
+def encode(message: Message, content: str = PROTOBUF) -> bytes:
+    """The value to publish."""
+    if content == JSON:
+        return json_format.MessageToJson(message, indent=None, preserving_proto_field_name=False).encode()
+    return message.SerializeToString(deterministic=True)
+
+
+def cloud_event_headers(
+    *, event_id: str, event_type: str, source: str, subject: str, time_us: int, content: str = PROTOBUF
+) -> list[tuple[str, bytes]]:
+    """Headers that make a record a CloudEvent in binary mode."""
+    time = datetime.fromtimestamp(time_us / 1e6, UTC).isoformat().replace("+00:00", "Z")
+    attributes: Iterable[tuple[str, str]] = (
+        ("content-type", content),
+        ("ce_specversion", "1.0"),
+        ("ce_id", event_id),
+        ("ce_type", event_type),
+        ("ce_source", source),
+        ("ce_subject", subject),
+        ("ce_time", time),
+    )
+    return [(name, value.encode()) for name, value in attributes if value]

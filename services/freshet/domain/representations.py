@@ -1,0 +1,96 @@
+"""Product vectors: their layout in named segments, and how a vector is assembled. NumPy only; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector: TypeAlias = NDArray[np.float32]
+"""One product's whole vector, shape (dimension,)."""
+Matrix: TypeAlias = NDArray[np.float32]
+"""Vectors of several products, shape (products, dimension)."""
+
+
+class Modality(StrEnum):
+    """The segments a content vector can have. `JOINT` is the learned fusion of all the others."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    PRICE = "price"
+    REVIEWS = "reviews"
+    JOINT = "joint"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of a vector's dimensions that one encoder fills."""
+
+    name: Modality
+    size: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which segments a model's vectors have, in order. Travels with the model as part of model.json."""
+
+    model_version: str
+    segments: tuple[Segment, ...]
+
+    @cached_property
+    def dimension(self) -> int:
+        return sum(segment.size for segment in self.segments)
+
+    @cached_property
+    def slices(self) -> dict[Modality, slice]:
+        slices, start = {}, 0
+        for segment in self.segments:
+            slices[segment.name] = slice(start, start + segment.size)
+            start += segment.size
+        return slices
+
+    @cached_property
+    def starts(self) -> NDArray[np.intp]:
+        """First dimension of each segment, shape (segments,): what `np.add.reduceat` takes."""
+        return np.array([self.slices[segment.name].start for segment in self.segments], dtype=np.intp)
+
+    @cached_property
+    def owners(self) -> NDArray[np.intp]:
+        """For each dimension the index of its segment, shape (dimension,)."""
+        return np.repeat(np.arange(len(self.segments)), [segment.size for segment in self.segments])
+
+    def assemble(self, parts: Mapping[Modality, Vector]) -> Vector:
+        """One product's vector from its segments: each L2-normalised, all zero where the modality is absent.
+
+        Raises ValueError when a part has another size than its segment.
+        """
+        vector = np.zeros(self.dimension, dtype=np.float32)
+        for name, part in parts.items():
+            norm = float(np.linalg.norm(part))
+            if norm > 0.0:
+                vector[self.slices[name]] = part / norm
+        return vector
+
+    def present(self, vector: Vector) -> int:
+        """A bit per segment, the first is bit 0: set where the vector is not all zero."""
+        return sum(1 << i for i, segment in enumerate(self.segments) if vector[self.slices[segment.name]].any())
+
+    def weighted(self, vectors: Matrix, weights: Mapping[Modality, float]) -> Matrix:
+        """Queries whose inner product with a product's vector is the weighted sum of the segments' similarities."""
+        scale = np.array([weights.get(segment.name, 1.0) for segment in self.segments], dtype=np.float32)
+        return vectors * scale[self.owners]
+
+
+def pack(vector: Vector) -> bytes:
+    """Little-endian float16: how vectors are stored and sent."""
+    return vector.astype("<f2").tobytes()
+
+
+def unpack(data: bytes) -> Vector:
+    """The inverse of `pack`, as float32."""
+    return np.frombuffer(data, dtype="<f2").astype(np.float32)
