@@ -1,4 +1,4 @@
-"""What the rooms need of the outside, as Protocols. Adapters implement them; tests/contract holds every adapter to them.
+"""What the rooms need of the outside, as Protocols. tests/contract holds every adapter to them.
 
 Store methods block and are short; asynchronous callers run them in a thread unless `embedded` says that the store is a
 library in this process, where a call costs less than the hop. Everything may raise DependencyDown.
@@ -77,7 +77,7 @@ class ProgressStore(Protocol):
         ...
 
     def product_numbers(self, product_ids: Sequence[str]) -> dict[str, int]:
-        """The number of each product, assigned on first sight: 1, 2, 3 … without regard to the transaction around it."""
+        """The number of each product, assigned on first sight (1, 2, 3 …) in a transaction of its own."""
         ...
 
     def close(self) -> None: ...
@@ -99,7 +99,7 @@ class CatalogStore(ProgressStore, Protocol):
         reviews: Sequence[StoredReview],
         advances: Sequence[Advance],
     ) -> None:
-        """Write all of it in one transaction. Raises ProgressConflict and writes nothing when an advance does not fit."""
+        """One transaction. Raises ProgressConflict, and writes nothing, when an advance does not fit."""
         ...
 
     def product_ids(self, after: str, limit: int) -> list[str]:
@@ -121,7 +121,7 @@ class ProfileStore(ProgressStore, Protocol):
         behaviour: Sequence[BehaviourRow],
         advances: Sequence[Advance],
     ) -> None:
-        """Write all of it in one transaction. Raises ProgressConflict and writes nothing when an advance does not fit."""
+        """One transaction. Raises ProgressConflict, and writes nothing, when an advance does not fit."""
         ...
 
 

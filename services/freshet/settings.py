@@ -1,4 +1,4 @@
-"""Every setting, with its default. Read from the environment (FRESHET_…) and from a .env file; nothing else reads either."""
+"""Every setting, with its default. Read from the environment (FRESHET_…) and a .env file; nothing else reads these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Topics(BaseModel):
 
 
 class StreamSettings(BaseModel):
-    """What a worker may hold in memory, and how it waits. `fetched_*` bound what is fetched and not yet applied (invariant 6)."""
+    """What a worker may hold (fetched and not yet applied: invariant 6), and how it waits."""
 
     batch_records: Annotated[int, Field(ge=1)] = 4_000
     fetched_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20

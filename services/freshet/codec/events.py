@@ -23,7 +23,7 @@ FUTURE_TOLERANCE_US = 300_000_000
 
 
 def check_id(value: str, field: str) -> str:
-    """The identifier itself. Raises InvalidInput when it is empty, longer than ID_CHARACTERS, or has control characters."""
+    """The identifier itself. Raises InvalidInput: empty, over ID_CHARACTERS long, or with control characters."""
     if not value:
         raise InvalidInput(field, "is required")
     if len(value) > ID_CHARACTERS:

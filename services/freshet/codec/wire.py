@@ -1,4 +1,4 @@
-"""Kafka values to messages and back: protobuf or JSON, told apart by `content-type`; CloudEvents' Kafka binding, binary mode.
+"""Kafka values to messages and back: protobuf or JSON, told apart by `content-type`; CloudEvents in binary mode.
 
 Source: CloudEvents Kafka Protocol Binding 1.0.2 (binary content mode: attributes are headers named `ce_…`).
 """

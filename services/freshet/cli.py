@@ -1,0 +1,91 @@
+"""The `freshet` command: mounts every room's commands, and turns errors into one readable line.
+
+Rooms are loaded when their command is asked for, so that `freshet --help` and shell completion stay quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+import typer.core
+import typer.main
+from click import Command, Context
+from rich.console import Console
+
+from freshet.errors import FreshetError
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "local": ("freshet.local.commands", "app", "Start, watch and stop the whole system on this machine."),
+    "demo": ("freshet.demo.commands", "app", "A shop of its own: train, publish, click, and see the answer change."),
+    "publish": ("freshet.ingest.commands", "publish_app", "Publish products, reviews or interactions from files."),
+    "import": ("freshet.ingest.commands", "import_app", "Publish a known data set."),
+    "recommend": ("freshet.recommend.commands", "recommend_app", "Ask a running service what a shopper may want."),
+    "lag": ("freshet.stream.commands", "lag_app", "How far each worker is behind."),
+    "dead-letters": ("freshet.stream.commands", "dead_letters_app", "List, show and replay what could not be read."),
+    "train": ("freshet.representation.commands", "app", "Train the model and write its Triton repository."),
+    "evaluate": ("freshet.evaluate.commands", "app", "Measure the quality of recommendations."),
+    "worker": ("freshet.stream.commands", "worker_app", "Run a stream worker."),
+    "serve": ("freshet.serve", "app", "Run a gRPC service: recommend or ingest."),
+    "db": ("freshet.adapters.sql.commands", "app", "Look at and upgrade the database."),
+}
+"""Name → (module, Typer application, help), in the order in which `--help` shows them."""
+
+
+class _Rooms(typer.core.TyperGroup):
+    """A group whose members are imported when they are asked for."""
+
+    def list_commands(self, ctx: Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, help_text = COMMANDS[cmd_name]
+        if ctx.resilient_parsing or "--help" in sys.argv[1:2]:
+            return typer.main.get_group(_placeholder(help_text))
+        application: typer.Typer = getattr(importlib.import_module(module), attribute)
+        command = typer.main.get_command(application)
+        command.name = cmd_name
+        return command
+
+
+def _placeholder(help_text: str) -> typer.Typer:
+    application = typer.Typer(help=help_text)
+
+    @application.callback()
+    def described() -> None: ...
+
+    return application
+
+
+app = typer.Typer(
+    cls=_Rooms,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Freshet: a streaming recommender. Publish an event, and the next recommendation already shows it.",
+)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["FRESHET_DEBUG"] = "1"
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The console script. Exit codes: 0 done, 1 done in part, 2 cannot be done as asked, 130 interrupted."""
+    try:
+        return app(args=arguments)
+    except FreshetError as error:
+        if os.environ.get("FRESHET_DEBUG"):
+            raise
+        Console(stderr=True, highlight=False).print(f"freshet: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt as error:
+        raise SystemExit(130) from error
