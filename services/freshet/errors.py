@@ -2,12 +2,12 @@
 
 FreshetError
 ├── ConfigurationError      a setting, file or command-line value is wrong             → exit code 2
-├── InvalidInput            an event, request or row breaks a rule; names the field    → INVALID_ARGUMENT, or a dead letter
+├── InvalidInput            an event, request or row breaks a rule; names the field    → INVALID_ARGUMENT or dead letter
 │   ├── UnreadableRecord    bytes that are neither protobuf nor JSON of the message    → dead letter UNREADABLE
 │   ├── TooLarge            larger than a limit that is named                          → dead letter TOO_LARGE
 │   └── ImageRejected       a picture that cannot or must not be read                  → dead letter IMAGE
 ├── NotFound                a product, user or file that does not exist                → NOT_FOUND
-├── DependencyDown          Kafka, SQL, Milvus or Triton is away: wait and try again   → UNAVAILABLE or a degraded answer
+├── DependencyDown          Kafka, SQL, Milvus or Triton is away: wait and try again   → UNAVAILABLE, degraded answer
 ├── ModelMismatch           model files, vectors or layouts of two versions meet       → exit code 2
 ├── ProgressConflict        another worker has applied records of this partition       → the worker stops
 └── StackError              the local stack cannot do what was asked                   → exit code 2

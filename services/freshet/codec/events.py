@@ -154,7 +154,7 @@ _KINDS = frozenset(int(kind) for kind in Kind)
 
 def read_interaction(message: interaction_pb2.Interaction, received_us: int, now_us: int) -> Interaction:
     """An interaction. The profile worker's hot path: one pass, no allocation beyond the result."""
-    kind = message.kind
+    kind = int(message.kind)
     if kind not in _KINDS:
         raise InvalidInput("kind", f"is {kind}; one of {', '.join(k.name for k in Kind)} is needed")
     value: float | None = None
