@@ -1,0 +1,136 @@
+"""Whole runs of records through Faust: a transport whose consumer yields one message per partition and poll.
+
+Assignment, rebalance, flow control, commit and lag stay Faust's. Written against faust-streaming 0.15.3, whose
+internals it overrides; tests/system/test_batches.py holds it to a real broker. May import `domain` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+
+
+class Record(Protocol):
+    """One Kafka record as aiokafka hands it over."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    offset: int
+    timestamp: int
+    """Milliseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive records of one partition, at least one."""
+
+    topic: str
+    partition: int
+    records: Sequence[Record]
+
+    @property
+    def first_offset(self) -> int:
+        return self.records[0].offset
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record."""
+        return self.records[-1].offset + 1
+
+
+Positions: TypeAlias = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
+
+
+class RunSchema(faust.Schema):  # type: ignore[misc]
+    """Hands a run to the agent as it is: reading bytes is the worker's own business."""
+
+    def compile(self, app: Any, **_options: Any) -> Any:
+        create_event = app.create_event
+
+        async def decode(message: Any, *, propagate: bool = False) -> Any:
+            return create_event(message.key, message.value, message.headers, message)
+
+        return decode
+
+
+class RunConsumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's Kafka consumer, a run at a time.
+
+    A message's value is a Run and its offset is the run's first. Acknowledging it acknowledges the whole run. Holds
+    only with `stream.noack()` and `event.ack()`: the compiled stream has an acknowledgement of its own.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._delivered: dict[Any, int] = {}
+
+    async def perform_seek(self) -> None:
+        """Go to what Kafka holds as committed, or further back where the store has applied less than that.
+
+        A store that was emptied or restored is thereby filled again from the log.
+        """
+        await super().perform_seek()
+        self._delivered.clear()
+        applied = await self.transport.applied_positions()
+        for tp in self.assignment():
+            committed = self._committed_offset.get(tp) or 0
+            wanted = applied.get((tp.topic, tp.partition), 0)
+            if wanted < committed:
+                await self._seek(tp, wanted)
+                self._read_offset[tp] = wanted or None
+                self._committed_offset[tp] = wanted or None
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
+        """Yield (partition, message) once per partition that has records."""
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            # What was fetched belongs to an assignment that is being changed: fetch it again.
+            await self.perform_seek()
+            return
+        for tp, fetched in records.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if not (active is None or tp in active or tp in self._buffered_partitions):
+                continue
+            delivered = self._delivered.get(tp, -1)
+            fresh = fetched if fetched and fetched[0].offset > delivered else _after(fetched, delivered)
+            if not fresh:
+                continue
+            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+            message = self._to_message(tp, fresh[0])
+            message.value = Run(tp.topic, tp.partition, fresh)
+            yield tp, message
+            self._delivered[tp] = self._read_offset[tp] = fresh[-1].offset
+
+    def ack(self, message: Any) -> bool:
+        """Acknowledge every record of the run."""
+        if not super().ack(message):
+            return False
+        # Offsets that compaction took away lie inside the run and count as done.
+        rest = range(message.offset + 1, message.value.next_offset)
+        self._acked_index[message.tp].update(rest)
+        self._acked[message.tp].extend(rest)
+        self._n_acked += len(rest)
+        return True
+
+
+def _after(records: Sequence[Any], offset: int) -> Sequence[Any]:
+    return [record for record in records if record.offset > offset]
+
+
+class RunTransport(driver.Transport):  # type: ignore[misc]
+    """Faust's Kafka transport with `RunConsumer`. `applied` tells what the store has applied, by (topic, partition)."""
+
+    Consumer = RunConsumer
+    applied: Positions | None = None
+
+    async def applied_positions(self) -> Mapping[tuple[str, int], int]:
+        return {} if self.applied is None else await self.applied()

@@ -1,0 +1,244 @@
+"""The shell around every worker: one Faust app that collects runs, applies them, and acknowledges after the effects.
+
+May import `adapters` only through what it is given. Runs until it is told to stop, or until something is wrong that
+waiting will not mend; then the process ends, and whoever watches it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import faust
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from freshet.adapters.kafka import bootstrap_servers
+from freshet.domain.progress import Advance, Progress
+from freshet.errors import DependencyDown
+from freshet.settings import Settings
+from freshet.stream.batches import Record, Run, RunSchema, RunTransport
+
+log = structlog.get_logger()
+
+RECORDS = Counter("freshet_worker_records", "Records applied.", ["worker", "topic"])
+BATCH = Histogram(
+    "freshet_worker_batch_records", "Records per batch.", ["worker"], buckets=[1, 4, 16, 64, 256, 1024, 4096]
+)
+APPLY = Histogram(
+    "freshet_worker_apply_seconds", "Time to apply one batch.", ["worker"],
+    buckets=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 10],
+)  # fmt: skip
+RETRIES = Counter(
+    "freshet_worker_retries", "Batches tried again because a dependency was away.", ["worker", "dependency"]
+)
+APPLIED = Gauge(
+    "freshet_worker_applied_offset", "Offset after the last applied record.", ["worker", "topic", "partition"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a worker applies at once: of each partition the records not yet applied, and those that came again.
+
+    `repeated` records are already in the store; a worker that publishes what it derives publishes it once more.
+    """
+
+    runs: Sequence[Run]
+    repeated: Sequence[Run]
+    positions: Mapping[tuple[str, int], int]
+    """Where the store stands, by (topic, partition), before this batch."""
+
+    def advances(self, event_times_us: Mapping[tuple[str, int], int]) -> list[Advance]:
+        """The step each partition takes when this batch is applied."""
+        return [
+            Advance(
+                run.topic,
+                run.partition,
+                self.positions.get((run.topic, run.partition), 0),
+                run.next_offset,
+                event_times_us.get((run.topic, run.partition), 0),
+            )
+            for run in self.runs
+        ]
+
+
+class Handler(Protocol):
+    """A worker's work. `apply` returns when its effects are durable; it may be called again with the same batch."""
+
+    name: str
+    topics: Sequence[str]
+
+    def progress(self) -> Mapping[tuple[str, int], Progress]:
+        """How far the store is, by (topic, partition). Blocks."""
+        ...
+
+    async def apply(self, batch: Batch) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Worker:
+    """One Faust app around one handler."""
+
+    def __init__(self, handler: Handler, settings: Settings) -> None:
+        self._handler, self._settings = handler, settings
+        self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=8)
+        self._positions: dict[tuple[str, int], int] = {}
+        self._generation = -1
+        self._datadir = tempfile.TemporaryDirectory(prefix="freshet-faust-")
+        self.app = self._build()
+
+    def _build(self) -> Any:
+        limits = self._settings.stream
+        app = faust.App(
+            f"freshet-{self._handler.name}",
+            broker=f"kafka://{bootstrap_servers(self._settings.kafka_url)}",
+            store="memory://",
+            datadir=self._datadir.name,
+            autodiscover=False,
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            stream_buffer_maxsize=2,
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            broker_commit_interval=0.5,
+            broker_commit_livelock_soft_timeout=86_400.0,
+            broker_max_poll_records=limits.batch_records,
+            broker_max_poll_interval=86_400.0,
+            # The fetcher holds at most this much of each partition beside what is queued here.
+            consumer_max_fetch_size=max(limits.fetched_bytes // 8, limits.record_bytes + 2**20),
+            consumer_auto_offset_reset="earliest",
+            loghandlers=[],
+        )
+        transport = RunTransport([f"kafka://{bootstrap_servers(self._settings.kafka_url)}"], app, loop=app.loop)
+        transport.applied = self._load_positions
+        app.transport = transport
+        for topic in self._handler.topics:
+            channel = app.topic(topic, schema=RunSchema(), internal=False, allow_empty=True)
+            app.agent(channel, name=f"{self._handler.name}-{topic}")(self._collect)
+        return app
+
+    async def _collect(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            await self._waiting.put(event)
+
+    async def _load_positions(self) -> Mapping[tuple[str, int], int]:
+        progress = await self._retrying(lambda: asyncio.to_thread(self._handler.progress))
+        return {place: step.next_offset for place, step in progress.items()}
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT. Raises what made it impossible to go on."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, stop.set)
+        await self.app.start()
+        log.info("started", topics=list(self._handler.topics))
+        waiters = {
+            asyncio.create_task(self._apply_for_ever(), name="apply"),
+            asyncio.create_task(stop.wait(), name="stop"),
+            asyncio.create_task(_crash_of(self.app), name="faust"),
+        }
+        try:
+            done, _ = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiters:
+                task.cancel()
+            await asyncio.gather(*waiters, return_exceptions=True)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.app.stop(), timeout=5.0)
+            await self._handler.close()
+            self._datadir.cleanup()
+            log.info("stopped")
+
+    async def _apply_for_ever(self) -> None:
+        limit = self._settings.stream.batch_records
+        while True:
+            events = [await self._waiting.get()]
+            size = len(events[0].value.records)
+            while size < limit and not self._waiting.empty():
+                events.append(self._waiting.get_nowait())
+                size += len(events[-1].value.records)
+            await self._apply(events)
+
+    async def _apply(self, events: Sequence[Any]) -> None:
+        generation = self.app.consumer_generation_id
+        if generation != self._generation:
+            self._positions = dict(await self._load_positions())
+            self._generation = generation
+            log.info(
+                "assigned", partitions=sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.consumer.assignment())
+            )
+        # Records of an earlier assignment come again, here or to their new owner.
+        events = [event for event in events if event.message.generation_id == generation]
+        batch = self._batch([event.value for event in events])
+        if batch.runs or batch.repeated:
+            started = time.perf_counter()
+            await self._retrying(lambda: self._handler.apply(batch))
+            self._note(batch, time.perf_counter() - started)
+        for event in events:
+            event.ack()
+
+    def _batch(self, runs: Sequence[Run]) -> Batch:
+        records: dict[tuple[str, int], list[Record]] = {}
+        for run in runs:
+            records.setdefault((run.topic, run.partition), []).extend(run.records)
+        fresh, repeated = [], []
+        for place, listed in records.items():
+            position = self._positions.get(place, 0)
+            new = listed if listed[0].offset >= position else [r for r in listed if r.offset >= position]
+            if new:
+                fresh.append(Run(*place, new))
+            if len(new) < len(listed):
+                repeated.append(Run(*place, listed[: len(listed) - len(new)]))
+        return Batch(fresh, repeated, dict(self._positions))
+
+    def _note(self, batch: Batch, seconds: float) -> None:
+        name = self._handler.name
+        for run in batch.runs:
+            self._positions[run.topic, run.partition] = run.next_offset
+            RECORDS.labels(name, run.topic).inc(len(run.records))
+            APPLIED.labels(name, run.topic, run.partition).set(run.next_offset)
+        BATCH.labels(name).observe(sum(len(run.records) for run in batch.runs))
+        APPLY.labels(name).observe(seconds)
+
+    async def _retrying(self, attempt: Any) -> Any:
+        """Try until the dependency is back: full jitter, and meanwhile nothing more is fetched than the queue holds."""
+        wait = self._settings.stream.retry_first_seconds
+        while True:
+            try:
+                return await attempt()
+            except DependencyDown as error:
+                RETRIES.labels(self._handler.name, error.dependency).inc()
+                log.warning("waiting", dependency=error.dependency, error=str(error), retry_in_seconds=round(wait, 2))
+                await asyncio.sleep(random.uniform(wait / 2, wait))
+                wait = min(wait * 2, self._settings.stream.retry_longest_seconds)
+
+
+async def _crash_of(app: Any) -> None:
+    """Return when Faust has stopped by itself; raise what stopped it."""
+    await app.wait_until_stopped()
+    if app.crash_reason is not None:
+        raise app.crash_reason
+
+
+def run_worker(handler: Handler, settings: Settings) -> None:
+    """The process's main: uvloop, one worker, until it is told to stop."""
+    import uvloop
+
+    async def main() -> None:
+        await Worker(handler, settings).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
