@@ -119,7 +119,7 @@ class Worker:
             consumer_auto_offset_reset="earliest",
             loghandlers=[],
         )
-        transport = RunTransport([f"kafka://{bootstrap_servers(self._settings.kafka_url)}"], app, loop=app.loop)
+        transport = RunTransport(app.conf.broker, app, loop=app.loop)
         transport.applied = self._load_positions
         app.transport = transport
         for topic in self._handler.topics:
