@@ -1,0 +1,92 @@
+"""model.json: what a model is, what it was made from, and the files it consists of. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from freshet.domain.representations import Layout, Modality, Segment
+from freshet.errors import ConfigurationError, ModelMismatch
+
+FORMAT = 1
+FILE = "model.json"
+GOLDEN = "golden.npz"
+TRITON = "triton"
+ENCODED = (Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.REVIEWS)
+"""The modalities that have an encoder, in the order of the fusion's `present` columns."""
+
+
+class SegmentEntry(BaseModel):
+    name: Modality
+    size: Annotated[int, Field(gt=0)]
+
+
+class Manifest(BaseModel):
+    """A model card that programs read too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    model_version: str
+    segments: tuple[SegmentEntry, ...]
+    typical_prices: dict[str, float]
+    """Median log1p price per category; under "" that of the whole catalogue."""
+    ranking: dict[str, float]
+    """Default weights of the score's parts, and how touches are pooled; names as in freshet.domain.scoring."""
+    training: dict[str, str | int | float]
+    """Fingerprint of the data, counts, seed, seconds."""
+    metrics: dict[str, float]
+    files: dict[str, str]
+    """SHA-256 by path relative to the model's folder."""
+    folder: Annotated[Path, Field(exclude=True)] = Path()
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.model_version, tuple(Segment(entry.name, entry.size) for entry in self.segments))
+
+    def size(self, modality: Modality) -> int:
+        """Dimensions of one segment."""
+        return next(entry.size for entry in self.segments if entry.name is modality)
+
+    def golden(self) -> dict[str, NDArray[np.generic]]:
+        """Inputs and outputs of every served model, by `MODEL/NAME`, for a canary."""
+        with np.load(self.folder / GOLDEN) as arrays:
+            return dict(arrays)
+
+
+def load(folder: Path) -> Manifest:
+    """Read and check the model in a folder.
+
+    Raises ConfigurationError when there is none, ModelMismatch when a file is missing, cut short or another's.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ConfigurationError(f"there is no model in {folder} ({FILE} is missing); run `freshet train` first")
+    folder = folder.resolve()
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelMismatch(f"{path} cannot be read: {where}: {first['msg']}; train or copy the model again") from error
+    if manifest.format != FORMAT:
+        raise ModelMismatch(f"{path} has format {manifest.format}; this Freshet reads {FORMAT}")
+    for name, digest in manifest.files.items():
+        if not (folder / name).is_file():
+            raise ModelMismatch(f"the model in {folder} lacks {name}; train or copy it again")
+        if file_digest(folder / name) != digest:
+            raise ModelMismatch(
+                f"{folder / name} is not the file that {FILE} describes (cut short, or of another version)"
+            )
+    return manifest.model_copy(update={"folder": folder})
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

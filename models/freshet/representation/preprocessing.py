@@ -1,0 +1,157 @@
+"""From a product's facts to what its encoders take: the one implementation, for training and for serving. No torch.
+
+Shapes have the products first. Every function is total: bad text is a text, and a picture that cannot be read raises
+ImageRejected.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+from PIL import ImageOps
+
+from freshet.domain.products import Product
+from freshet.domain.reviews import ReviewSummary
+from freshet.errors import ImageRejected
+
+TEXT_BUCKETS = 2**16
+TEXT_LENGTH = 160
+"""Tokens read of one text: words first, pairs of words after."""
+TEXT_WORDS = 96
+PIXELS = 64
+PRICE_CENTRES = np.linspace(-3.0, 3.0, 12, dtype=np.float32)
+PRICE_FEATURES = 2 * len(PRICE_CENTRES)
+RATING_FEATURES = 7
+WORDS_READ = 10_000
+IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+
+_WORD = re.compile(r"[^\W_]+")
+# Scripts written without spaces: every character is a word of its own.
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+
+
+def product_text(product: Product) -> str:
+    """What the text encoder reads of a product: title, brand, categories, attributes, description."""
+    parts = [product.title, product.brand, *product.categories]
+    parts += [f"{name} {value}" for name, value in sorted(product.attributes.items())]
+    return " . ".join(part for part in (*parts, product.description) if part)
+
+
+def words(text: str, limit: int = WORDS_READ) -> list[str]:
+    """Words in lower case, compatibility forms folded; at most `limit`."""
+    folded = unicodedata.normalize("NFKC", text[: limit * 40]).casefold()
+    found: list[str] = []
+    for match in itertools.islice(_WORD.finditer(folded), limit):
+        word = match.group()
+        if _UNSPACED.search(word):
+            found.extend(word)
+        else:
+            found.append(word[:64])
+    return found[:limit]
+
+
+@lru_cache(maxsize=200_000)
+def _bucket(token: str) -> int:
+    return 1 + xxhash.xxh32_intdigest(token) % TEXT_BUCKETS
+
+
+def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
+    """{"tokens": int32 (texts, TEXT_LENGTH)}: buckets of distinct words and neighbouring pairs; 0 is padding."""
+    tokens = np.zeros((len(texts), TEXT_LENGTH), dtype=np.int32)
+    for row, text in enumerate(texts):
+        read = words(text, TEXT_WORDS)
+        pairs = (f"{first} {second}" for first, second in itertools.pairwise(read))
+        buckets = list(dict.fromkeys(_bucket(token) for token in itertools.chain(read, pairs)))[:TEXT_LENGTH]
+        tokens[row, : len(buckets)] = buckets
+    return {"tokens": tokens}
+
+
+def image_pixels(contents: Sequence[bytes], most_pixels: int = 40_000_000) -> dict[str, NDArray[np.uint8]]:
+    """{"pixels": uint8 (pictures, PIXELS, PIXELS, 3)}. Raises ImageRejected."""
+    return {"pixels": np.stack([_picture(content, most_pixels) for content in contents])}
+
+
+def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
+    """First frame, upright, on white, whole and centred in a square."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Pictures.DecompressionBombWarning)
+            with Pictures.open(io.BytesIO(content), formats=IMAGE_FORMATS) as opened:
+                if opened.width * opened.height > most_pixels:
+                    raise ImageRejected(
+                        "image", f"has {opened.width}×{opened.height} pixels; at most {most_pixels:,} are read"
+                    )
+                opened.draft("RGB", (2 * PIXELS, 2 * PIXELS))
+                flat = _on_white(ImageOps.exif_transpose(opened))
+    except ImageRejected:
+        raise
+    except Pictures.DecompressionBombError as error:
+        raise ImageRejected("image", f"has too many pixels: {error}") from error
+    except Pictures.DecompressionBombWarning as error:
+        raise ImageRejected("image", f"has too many pixels: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
+        raise ImageRejected("image", f"cannot be read as {', '.join(IMAGE_FORMATS)}: {error}") from error
+    square = ImageOps.pad(flat, (PIXELS, PIXELS), Pictures.Resampling.BILINEAR, color=(255, 255, 255))
+    return np.asarray(square, dtype=np.uint8)
+
+
+def _on_white(picture: Pictures.Image) -> Pictures.Image:
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
+        # 16 bits and more per channel: Pillow would cut them off at 255.
+        values = np.asarray(picture, dtype=np.float32)
+        highest = max(float(values.max(initial=0.0)), 255.0)
+        top = 255.0 if highest <= 255.0 else max(65535.0, highest)
+        return Pictures.fromarray((values * (255.0 / top)).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        ground = Pictures.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Pictures.alpha_composite(ground, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def price_features(
+    prices: Sequence[float], categories: Sequence[Sequence[str]], typical: Mapping[str, float]
+) -> dict[str, NDArray[np.float32]]:
+    """{"price": float32 (products, PRICE_FEATURES)}: where the price lies in its category, and in the catalogue.
+
+    Piecewise features of the logarithm: a bump around each centre. `typical` holds the median log1p price per
+    category, and under "" that of all.
+    """
+    overall = typical.get("", 0.0)
+    logs = np.log1p(np.asarray(prices, dtype=np.float64))
+    nearest = [next((typical[name] for name in reversed(names) if name in typical), overall) for names in categories]
+    relative = (logs - np.asarray(nearest, dtype=np.float64)).astype(np.float32)
+    absolute = (logs - overall).astype(np.float32)
+    bumps = [
+        np.exp(-np.square((value.clip(-3.0, 3.0)[:, None] - PRICE_CENTRES) / 0.4)) for value in (relative, absolute)
+    ]
+    return {"price": np.concatenate(bumps, axis=1).astype(np.float32)}
+
+
+def review_features(summaries: Sequence[ReviewSummary], text_size: int) -> dict[str, NDArray[np.float32]]:
+    """{"ratings": float32 (products, RATING_FEATURES), "text": float32 (products, text_size)}.
+
+    Shares of one to five stars (shrunk by five reviews of the usual kind), mean and count; the mean text vector.
+    """
+    usual = np.array([0.05, 0.05, 0.1, 0.25, 0.55])
+    ratings = np.zeros((len(summaries), RATING_FEATURES), dtype=np.float32)
+    texts = np.zeros((len(summaries), text_size), dtype=np.float32)
+    for row, summary in enumerate(summaries):
+        stars = np.asarray(summary.stars, dtype=np.float64)
+        shares = (stars + 5.0 * usual) / (stars.sum() + 5.0)
+        ratings[row, :5] = shares
+        ratings[row, 5] = shares @ np.arange(1.0, 6.0) / 5.0
+        ratings[row, 6] = min(np.log1p(stars.sum()) / 8.0, 2.0)
+        if summary.text_vector_sum is not None and summary.text_count:
+            texts[row] = summary.text_vector_sum / summary.text_count
+    return {"ratings": ratings, "text": texts}
