@@ -11,6 +11,7 @@ import hashlib
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -129,8 +130,11 @@ def _articles(directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(newline="")
-    with opened as lines:
+    with ExitStack() as stack:
+        if path.suffix == ".gz":
+            lines = stack.enter_context(gzip.open(path, "rt", encoding="utf-8", newline=""))
+        else:
+            lines = stack.enter_context(path.open(encoding="utf-8", newline=""))
         for number, row in enumerate(csv.DictReader(lines), start=2):
             yield f"{path}:{number}", row
 
