@@ -1,0 +1,135 @@
+"""What a model is trained on: products, who touched what, and reviews. Reads the documented folder and the H&M layout."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from google.protobuf import json_format
+from numpy.typing import NDArray
+
+from freshet.codec.events import read_product_event, read_review
+from freshet.domain.products import Product, Upsert
+from freshet.domain.reviews import Review
+from freshet.errors import ConfigurationError, InvalidInput
+from freshet.ingest import hm
+from freshet.v1 import product_pb2
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`users` and `items` are int32 (interactions,): who touched which of `products`, positive interactions only."""
+
+    products: Sequence[Product]
+    pictures: Sequence[bytes | None]
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    reviews: Sequence[Review]
+
+    def fingerprint(self) -> str:
+        """Changes when anything that training sees changes."""
+        digest = hashlib.sha256()
+        for product, picture in zip(self.products, self.pictures, strict=True):
+            digest.update(repr((product.product_id, product.title, product.description, product.price)).encode())
+            digest.update(hashlib.sha256(picture or b"").digest())
+        digest.update(self.users.tobytes() + self.items.tobytes())
+        digest.update(str(len(self.reviews)).encode())
+        return digest.hexdigest()[:16]
+
+
+def training_data(
+    products: Sequence[Product], interactions: Sequence[tuple[str, str]], reviews: Sequence[Review], folder: Path
+) -> TrainingData:
+    """From values: `interactions` are (user_id, product_id); those with unknown products are left out."""
+    if len(products) < 2:
+        raise ConfigurationError(f"there are {len(products)} products to train on; at least 2 are needed")
+    number = {product.product_id: i for i, product in enumerate(products)}
+    known = [(user, number[product]) for user, product in interactions if product in number]
+    user_number = {user: i for i, user in enumerate(dict.fromkeys(user for user, _ in known))}
+    return TrainingData(
+        products,
+        [picture_content(product, folder) for product in products],
+        np.array([user_number[user] for user, _ in known], dtype=np.int32),
+        np.array([item for _, item in known], dtype=np.int32),
+        [review for review in reviews if review.product_id in number],
+    )
+
+
+def picture_content(product: Product, folder: Path) -> bytes | None:
+    """The picture's file: inline, or beside the data. Addresses on the web are not fetched for training."""
+    if product.image is None:
+        return None
+    if product.image.content:
+        return product.image.content
+    parts = urlsplit(product.image.uri)
+    if parts.scheme not in ("", "file"):
+        return None
+    path = Path(unquote(parts.path))
+    path = path if path.is_absolute() else folder / path
+    return path.read_bytes() if path.is_file() else None
+
+
+def read_hm(folder: Path) -> TrainingData:
+    """H&M: the training split alone."""
+    purchases = [(purchase.user_id, purchase.product_id) for purchase in hm.read_purchases(folder, ("train",))]
+    return training_data(list(hm.read_products(folder)), purchases, (), folder)
+
+
+def read_folder(folder: Path) -> TrainingData:
+    """`products.jsonl` (JSON of freshet.v1.Product), `interactions.jsonl` or `.csv`, and `reviews.jsonl`.
+
+    Interactions need `user_id` and `product_id`; kinds DISLIKE and HIDE are left out. Raises ConfigurationError that
+    names file and line.
+    """
+    products = []
+    for line, values in _json_lines(folder / "products.jsonl"):
+        event = product_pb2.ProductEvent()
+        try:
+            json_format.ParseDict(values, event.upsert)
+            change = read_product_event(event)
+        except (json_format.ParseError, InvalidInput) as error:
+            raise ConfigurationError(f"{folder / 'products.jsonl'}:{line}: {error}") from error
+        if isinstance(change, Upsert):
+            products.append(change.product)
+    reviews = []
+    if (folder / "reviews.jsonl").is_file():
+        for line, values in _json_lines(folder / "reviews.jsonl"):
+            try:
+                reviews.append(read_review(json_format.ParseDict(values, product_pb2.Review()), 0, line))
+            except (json_format.ParseError, InvalidInput) as error:
+                raise ConfigurationError(f"{folder / 'reviews.jsonl'}:{line}: {error}") from error
+    return training_data(products, list(_interactions(folder)), reviews, folder)
+
+
+def _interactions(folder: Path) -> Iterator[tuple[str, str]]:
+    if (folder / "interactions.csv").is_file():
+        with (folder / "interactions.csv").open(newline="", encoding="utf-8") as file:
+            rows: list[Mapping[str, Any]] = list(csv.DictReader(file))
+    elif (folder / "interactions.jsonl").is_file():
+        rows = [values for _, values in _json_lines(folder / "interactions.jsonl")]
+    else:
+        rows = []
+    for row in rows:
+        user, product = row.get("user_id") or row.get("userId"), row.get("product_id") or row.get("productId")
+        if user and product and row.get("kind") not in ("DISLIKE", "HIDE"):
+            yield str(user), str(product)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import json
+
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is missing; see docs/publishing.md for the folder's layout")
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, start=1):
+            if text.strip():
+                try:
+                    yield line, json.loads(text)
+                except json.JSONDecodeError as error:
+                    raise ConfigurationError(f"{path}:{line}: no JSON: {error}") from error
