@@ -1,0 +1,185 @@
+"""Stores in this process for ``memory://NAME``; those of one name share one state. Imports domain, ports and errors.
+
+For tests and for trying things out: nothing outlives the process.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import RLock
+
+from freshet.domain.progress import Advance, Progress
+from freshet.domain.representations import pack, unpack
+from freshet.domain.reviews import StoredReview
+from freshet.errors import ProgressConflict
+from freshet.ports import BehaviourRow, CatalogRow, Encoding, ProfileRow
+
+
+@dataclass
+class _State:
+    turn: RLock = field(default_factory=RLock)
+    commits: int = 0
+    numbers: dict[str, int] = field(default_factory=dict)
+    products: dict[str, CatalogRow] = field(default_factory=dict)
+    encodings: dict[tuple[str, str], Encoding] = field(default_factory=dict)
+    reviews: dict[str, StoredReview] = field(default_factory=dict)
+    profiles: dict[str, ProfileRow] = field(default_factory=dict)
+    behaviour: dict[int, BehaviourRow] = field(default_factory=dict)
+    applied: dict[str, dict[tuple[str, int], Progress]] = field(default_factory=dict)
+
+
+_STATES: dict[str, _State] = {}
+_OPENING = RLock()
+
+
+def open_catalog_store(url: str, model_version: str) -> MemoryCatalogStore:
+    return MemoryCatalogStore(_state(url), model_version)
+
+
+def open_profile_store(url: str) -> MemoryProfileStore:
+    return MemoryProfileStore(_state(url))
+
+
+def open_serving_store(url: str) -> MemoryServingStore:
+    return MemoryServingStore(_state(url))
+
+
+def migrate(url: str) -> None:
+    """Nothing to do: a name's state begins empty."""
+
+
+class _Store:
+    embedded = True
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def progress(self, worker: str) -> Mapping[tuple[str, int], Progress]:
+        with self._state.turn:
+            return dict(self._state.applied.get(worker, {}))
+
+    def close(self) -> None:
+        """Leaves the state to the other stores of this name."""
+
+
+class _WorkerStore(_Store):
+    def product_numbers(self, product_ids: Sequence[str]) -> dict[str, int]:
+        with self._state.turn:
+            numbers = self._state.numbers
+            return {id_: numbers.setdefault(id_, len(numbers) + 1) for id_ in product_ids}
+
+    def _advance(self, worker: str, advances: Sequence[Advance]) -> None:
+        """All or none; the caller holds the turn, and writes nothing before."""
+        applied = dict(self._state.applied.get(worker, {}))
+        for step in sorted(advances, key=lambda step: (step.topic, step.partition, step.from_offset)):
+            known = applied.get((step.topic, step.partition))
+            if known is not None and known.next_offset != step.from_offset:
+                raise ProgressConflict(
+                    f"Worker {worker!r} wanted to go on at offset {step.from_offset} of {step.topic}/{step.partition}, "
+                    f"and the store is at {known.next_offset}: another has applied records of this partition"
+                )
+            time_us = max(step.event_time_us, known.event_time_us) if known else step.event_time_us
+            applied[step.topic, step.partition] = Progress(step.topic, step.partition, step.next_offset, time_us)
+        self._state.applied[worker] = applied
+        self._state.commits += 1
+
+
+class MemoryCatalogStore(_WorkerStore):
+    """Port CatalogStore. Vectors are rounded to float16, as the other stores round them."""
+
+    def __init__(self, state: _State, model_version: str) -> None:
+        super().__init__(state)
+        self._model_version = model_version
+
+    def load(self, product_ids: Sequence[str]) -> dict[str, CatalogRow]:
+        with self._state.turn:
+            return {
+                id_: replace(row, encoding=self._state.encodings.get((id_, self._model_version)))
+                for id_ in product_ids
+                if (row := self._state.products.get(id_)) is not None
+            }
+
+    def load_reviews(self, review_ids: Sequence[str]) -> dict[str, StoredReview]:
+        with self._state.turn:
+            return {id_: self._state.reviews[id_] for id_ in review_ids if id_ in self._state.reviews}
+
+    def apply(
+        self,
+        worker: str,
+        rows: Sequence[CatalogRow],
+        reviews: Sequence[StoredReview],
+        advances: Sequence[Advance],
+    ) -> None:
+        with self._state.turn:
+            self._advance(worker, advances)
+            for row in rows:
+                self._state.products[row.product_id] = replace(row, encoding=None)
+                if row.encoding is not None:
+                    self._state.encodings[row.product_id, row.encoding.model_version] = _rounded(row.encoding)
+            self._state.reviews.update((review.review_id, review) for review in reviews)
+
+    def product_ids(self, after: str, limit: int) -> list[str]:
+        with self._state.turn:
+            known = sorted(self._state.products)
+            start = bisect_right(known, after)
+            return known[start : start + limit]
+
+
+class MemoryProfileStore(_WorkerStore):
+    """Port ProfileStore."""
+
+    def load_profiles(self, user_ids: Sequence[str]) -> dict[str, bytes]:
+        with self._state.turn:
+            return {id_: self._state.profiles[id_].data for id_ in user_ids if id_ in self._state.profiles}
+
+    def load_behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return _behaviour(self._state, numbers)
+
+    def apply(
+        self,
+        worker: str,
+        profiles: Sequence[ProfileRow],
+        behaviour: Sequence[BehaviourRow],
+        advances: Sequence[Advance],
+    ) -> None:
+        with self._state.turn:
+            self._advance(worker, advances)
+            self._state.profiles.update((row.user_id, row) for row in profiles)
+            self._state.behaviour.update((row.number, row) for row in behaviour)
+
+
+class MemoryServingStore(_Store):
+    """Port ServingStore."""
+
+    def change_counter(self) -> int:
+        return self._state.commits
+
+    def profile(self, user_id: str) -> bytes | None:
+        with self._state.turn:
+            row = self._state.profiles.get(user_id)
+        return row.data if row is not None else None
+
+    def behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        return _behaviour(self._state, numbers)
+
+    def trending(self, limit: int) -> list[tuple[int, float]]:
+        with self._state.turn:
+            rows = sorted(self._state.behaviour.values(), key=lambda row: (-row.trend, row.number))
+        return [(row.number, row.trend) for row in rows[:limit]]
+
+
+def _state(url: str) -> _State:
+    with _OPENING:
+        return _STATES.setdefault(url, _State())
+
+
+def _behaviour(state: _State, numbers: Sequence[int]) -> dict[int, bytes]:
+    with state.turn:
+        return {number: state.behaviour[number].data for number in numbers if number in state.behaviour}
+
+
+def _rounded(encoding: Encoding) -> Encoding:
+    parts = {name: unpack(pack(part)) for name, part in encoding.parts.items()}
+    return replace(encoding, parts=parts, vector=unpack(pack(encoding.vector)))

@@ -1,0 +1,67 @@
+"""The catalogue worker's state in SQL (port CatalogStore). Imports this package, domain and ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select
+
+from freshet.adapters.sql import documents
+from freshet.adapters.sql.engine import Database
+from freshet.adapters.sql.progress import SqlStore, advance
+from freshet.adapters.sql.tables import ENCODINGS, PRODUCTS, REVIEWS
+from freshet.domain.progress import Advance
+from freshet.domain.reviews import StoredReview
+from freshet.ports import CatalogRow
+
+_PAGE = (
+    select(PRODUCTS.c.product_id)
+    .where(PRODUCTS.c.product_id > bindparam("after"))
+    .order_by(PRODUCTS.c.product_id)
+    .limit(bindparam("most"))
+)
+
+
+class SqlCatalogStore(SqlStore):
+    """Products, their encodings by `model_version`, and reviews."""
+
+    def __init__(self, database: Database, model_version: str) -> None:
+        super().__init__(database)
+        self._model_version = model_version
+
+    def load(self, product_ids: Sequence[str]) -> dict[str, CatalogRow]:
+        with self._database.reading() as connection:
+            encoded = self._database.select(connection, [*ENCODINGS.c], ENCODINGS.c.product_id, product_ids)
+            rows = self._database.select(connection, [*PRODUCTS.c], PRODUCTS.c.product_id, product_ids)
+        encodings = {row[0]: documents.encoding(row) for row in encoded if row[1] == self._model_version}
+        return {row[0]: documents.catalog_row(row, encodings.get(row[0])) for row in rows}
+
+    def load_reviews(self, review_ids: Sequence[str]) -> dict[str, StoredReview]:
+        with self._database.reading() as connection:
+            rows = self._database.select(connection, [*REVIEWS.c], REVIEWS.c.review_id, review_ids)
+        return {row[0]: documents.stored_review(row) for row in rows}
+
+    def apply(
+        self,
+        worker: str,
+        rows: Sequence[CatalogRow],
+        reviews: Sequence[StoredReview],
+        advances: Sequence[Advance],
+    ) -> None:
+        """A row without an encoding leaves those that are stored; one with an encoding replaces its version's."""
+        products = {row.product_id: documents.product_row(row) for row in rows}
+        encodings = {
+            (row.product_id, row.encoding.model_version): documents.encoding_row(row.product_id, row.encoding)
+            for row in rows
+            if row.encoding is not None
+        }
+        kept_reviews = {review.review_id: documents.review_row(review) for review in reviews}
+        with self._database.writing() as connection:
+            advance(connection, worker, advances)
+            self._database.upsert(connection, PRODUCTS, list(products.values()))
+            self._database.upsert(connection, ENCODINGS, list(encodings.values()))
+            self._database.upsert(connection, REVIEWS, list(kept_reviews.values()))
+
+    def product_ids(self, after: str, limit: int) -> list[str]:
+        with self._database.reading() as connection:
+            return list(connection.scalars(_PAGE, {"after": after, "most": limit}))

@@ -1,0 +1,51 @@
+"""What an answer reads from SQL (port ServingStore): few rows, by key. Imports this package, domain and ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import bindparam, select
+
+from freshet.adapters.sql.engine import Database
+from freshet.adapters.sql.progress import read_progress
+from freshet.adapters.sql.tables import BEHAVIOUR, PROFILES
+from freshet.domain.progress import Progress
+
+_TRENDING = (
+    select(BEHAVIOUR.c.number, BEHAVIOUR.c.trend)
+    .order_by(BEHAVIOUR.c.trend.desc(), BEHAVIOUR.c.number)
+    .limit(bindparam("most"))
+)
+
+
+class SqlServingStore:
+    """Reads only, each seeing the newest commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.embedded = database.embedded
+
+    def change_counter(self) -> int:
+        return self._database.change_counter()
+
+    def progress(self, worker: str) -> Mapping[tuple[str, int], Progress]:
+        return read_progress(self._database, worker)
+
+    def profile(self, user_id: str) -> bytes | None:
+        columns = PROFILES.c
+        with self._database.reading() as connection:
+            rows = self._database.select(connection, [columns.data], columns.user_id, [user_id])
+        return rows[0][0] if rows else None
+
+    def behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        columns = BEHAVIOUR.c
+        with self._database.reading() as connection:
+            rows = self._database.select(connection, [columns.number, columns.data], columns.number, numbers)
+        return dict(rows)
+
+    def trending(self, limit: int) -> list[tuple[int, float]]:
+        with self._database.reading() as connection:
+            return [(row[0], row[1]) for row in connection.execute(_TRENDING, {"most": limit})]
+
+    def close(self) -> None:
+        self._database.close()
