@@ -209,6 +209,7 @@ class Reader:
         self._start, self._failed, self._batch_records = start or {}, failed, batch_records
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._consumer: Consumer | None = None
         self.end: dict[int, int] = {}
 
     def start(self, timeout_seconds: float = 30.0) -> None:
@@ -240,8 +241,22 @@ class Reader:
         except KafkaException as error:
             consumer.close()
             raise _dependency_down(error) from error
+        self._consumer = consumer
         self._thread = threading.Thread(target=self._read, args=(consumer,), name=f"read-{self._topic}", daemon=True)
         self._thread.start()
+
+    def end_offsets(self, timeout_seconds: float = 1.0) -> dict[int, int]:
+        """The offset after the last record of each partition, as Kafka knows it now. Raises DependencyDown."""
+        if self._consumer is None:
+            raise DependencyDown("kafka", f"topic {self._topic} is not read yet")
+        try:
+            return {
+                number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout_seconds)[1]
+                for number in self.end
+            }
+        except (KafkaException, RuntimeError) as error:
+            # RuntimeError: the consumer was closed meanwhile.
+            raise DependencyDown("kafka", str(error)) from error
 
     def stop(self) -> None:
         self._stopping.set()

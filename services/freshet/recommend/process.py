@@ -1,0 +1,170 @@
+"""One process of the service: builds it from settings, reads the catalogue, serves until told to stop.
+
+Run as `python -m freshet.recommend.process` by freshet.recommend.commands, which sets the number of BLAS threads
+before NumPy is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+import structlog
+import uvloop
+from prometheus_client import start_http_server
+
+from freshet import bootstrap
+from freshet.adapters.kafka import Reader, ReadRecord
+from freshet.domain.scoring import ranking_weights
+from freshet.errors import DependencyDown, FreshetError
+from freshet.recommend import measures
+from freshet.recommend.exposures import Exposures
+from freshet.recommend.mirror import Mirror
+from freshet.recommend.pulse import Pulse
+from freshet.recommend.reads import Reads
+from freshet.recommend.server import RecommendationServicer, Server
+from freshet.recommend.service import Recommender
+from freshet.recommend.wait import AtLeast
+from freshet.settings import Settings
+from freshet.telemetry import configure_logging
+
+RETRY_SECONDS = 1.0
+MEASURE_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+class Feeding:
+    """Hands what a Reader's thread delivers to the mirror, in the event loop, one batch at a time."""
+
+    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop) -> None:
+        self._mirror, self._loop = mirror, loop
+        self._stopping = threading.Event()
+
+    def deliver(self, records: Sequence[ReadRecord]) -> None:
+        """Called in the reader's thread; returns when the records are applied, so that no more are held than these."""
+        applied = threading.Event()
+
+        def apply() -> None:
+            self._mirror.apply(records)
+            applied.set()
+
+        if self._stopping.is_set():
+            return
+        self._loop.call_soon_threadsafe(apply)
+        while not applied.wait(0.2):
+            if self._stopping.is_set():
+                return
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+
+async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError, ModelMismatch."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    manifest = bootstrap.model_manifest(settings)
+    mirror = Mirror(manifest.layout, settings.topics.representations)
+    reads = Reads(bootstrap.serving_store(settings))
+    index = bootstrap.vector_index(settings, manifest.layout)
+    producer = bootstrap.producer(settings)
+    feeding = Feeding(mirror, loop)
+    reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
+    at_least = AtLeast(reads, mirror, settings.topics, lambda: _ends(reader))
+    pulse = Pulse(reads, mirror)
+    recommender = Recommender(
+        settings=settings.recommend,
+        profile_settings=settings.profiles,
+        weights=ranking_weights(manifest.ranking),
+        mirror=mirror,
+        reads=reads,
+        index=index,
+        pulse=pulse,
+        at_least=at_least,
+        exposures=Exposures(producer, settings.topics.exposures),
+        interactions_topic=settings.topics.interactions,
+    )
+    servicer = RecommendationServicer(
+        recommender,
+        at_least.topics,
+        deadline_seconds=settings.recommend.deadline_seconds,
+        wait_longest_seconds=settings.recommend.at_least_longest_seconds,
+    )
+    server = Server(servicer, settings.recommend.host, settings.recommend.port, share_port=share_port)
+    await server.start()
+    if announce:
+        print(f"freshet recommend: listening on {settings.recommend.host}:{server.port}", flush=True)
+    background = [
+        loop.create_task(pulse.run()),
+        loop.create_task(_follow(reader, mirror, server, stopping)),
+        loop.create_task(_measure(mirror)),
+    ]
+    try:
+        await stopping.wait()
+        await server.stop()
+    finally:
+        for task in background:
+            task.cancel()
+        feeding.stop()
+        await asyncio.to_thread(reader.stop)
+        await asyncio.to_thread(producer.close)
+        await index.close()
+        reads.close()
+        reads.store.close()
+
+
+async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyncio.Event) -> None:
+    """Begin to read, as soon as Kafka answers; say SERVING once everything that was there is read."""
+    while True:
+        try:
+            await asyncio.to_thread(reader.start, 5.0)
+            break
+        except DependencyDown as error:
+            log.warning("the catalogue cannot be read yet", detail=error.detail)
+            await asyncio.sleep(RETRY_SECONDS)
+    mirror.expect(reader.end)
+    await mirror.filled.wait()
+    if not stopping.is_set():
+        await server.ready(True)
+        log.info("serving", products=mirror.count, model=mirror.layout.model_version)
+
+
+async def _measure(mirror: Mirror) -> None:
+    while True:
+        measures.MIRROR_PRODUCTS.set(mirror.count)
+        measures.MIRROR_UNSETTLED.set(len(mirror.unsettled()))
+        measures.MIRROR_IGNORED.labels("other model").set(mirror.other_model_records)
+        measures.MIRROR_IGNORED.labels("unreadable").set(mirror.unreadable_records)
+        await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def _ends(reader: Reader) -> Mapping[int, int]:
+    return await asyncio.to_thread(reader.end_offsets)
+
+
+def _reader_failed(error: FreshetError) -> None:
+    log.warning("reading the catalogue", detail=str(error))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """`arguments` are the process's number and how many share the port."""
+    number, processes = int(arguments[0]), int(arguments[1])
+    settings = Settings()
+    configure_logging(settings, "recommend" if processes == 1 else f"recommend-{number}")
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port + number, addr="127.0.0.1")
+    try:
+        uvloop.run(serve(settings, share_port=processes > 1, announce=number == 0))
+    except (FreshetError, RuntimeError) as error:
+        print(f"freshet: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

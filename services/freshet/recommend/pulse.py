@@ -1,0 +1,97 @@
+"""What a process looks up a few times a second instead of once a request: demand, and how far the index has come.
+
+May import `mirror`, `reads`, `domain`, `errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from freshet.errors import DependencyDown
+from freshet.recommend.mirror import Mirror
+from freshet.recommend.reads import Reads
+
+EVERY_SECONDS = 0.25
+TRENDING_PRODUCTS = 500
+GRACE_SECONDS = 3.0
+"""How long after the index worker wrote a vector a search may not show it yet."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Trending products by number, highest first; shares of the most wanted one's demand, in (0, 1]."""
+
+    numbers: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    shares: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+
+    def by_row(self, mirror: Mirror) -> tuple[NDArray[np.intp], NDArray[np.float32] | None]:
+        """Rows in order of demand, and demand of every row (rows of the mirror,); None when nothing trends."""
+        rows = mirror.rows_of(self.numbers)
+        known = rows >= 0
+        if not known.any():
+            return np.empty(0, np.intp), None
+        demand = np.zeros(mirror.count, np.float32)
+        demand[rows[known]] = self.shares[known]
+        return rows[known], demand
+
+
+class Pulse:
+    """Refreshes in the background; keeps the last it knew when the store is down."""
+
+    def __init__(self, reads: Reads, mirror: Mirror) -> None:
+        self._reads, self._mirror = reads, mirror
+        self._shown: deque[tuple[float, dict[int, int]]] = deque()
+        self.demand = Demand()
+        self.down: str | None = None
+        """Why the last refresh failed, or None."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.refresh(time.monotonic())
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def refresh(self, now: float) -> None:
+        """One look. `now` is in monotonic seconds."""
+        store = self._reads.store
+        try:
+            trending = await self._reads.call(2.0, store.trending, TRENDING_PRODUCTS)
+            applied = await self._reads.call(2.0, store.progress, "index")
+        except DependencyDown as error:
+            if self.down is None:
+                log.warning("store is down; serving the last known trends", detail=error.detail)
+            self.down = str(error)
+            return
+        if self.down is not None:
+            log.info("store is back")
+        self.down = None
+        self.demand = _demand(trending)
+        self._settle(now, {p: at.next_offset for (topic, p), at in applied.items() if topic == self._mirror.topic})
+
+    def _settle(self, now: float, applied: dict[int, int]) -> None:
+        if not self._shown:
+            # What the index had applied before this process began has been visible for longer than the grace.
+            self._shown.append((now - GRACE_SECONDS, applied))
+        elif applied != self._shown[-1][1]:
+            self._shown.append((now, applied))
+        while len(self._shown) > 1 and self._shown[1][0] <= now - GRACE_SECONDS:
+            self._shown.popleft()
+        if self._shown[0][0] <= now - GRACE_SECONDS:
+            self._mirror.settle(self._shown[0][1])
+
+
+def _demand(trending: list[tuple[int, float]]) -> Demand:
+    if not trending:
+        return Demand()
+    numbers, trends = zip(*trending, strict=True)
+    heights = np.array(trends, dtype=np.float64)
+    return Demand(np.array(numbers, dtype=np.uint32), np.exp2(heights - heights.max()).astype(np.float32))

@@ -1,0 +1,165 @@
+"""Requests checked and turned into values. May import the contract, `codec`, `filters` and `errors`.
+
+Every function raises InvalidInput that names the field in the contract's words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.duration_pb2 import Duration
+
+from freshet.codec.events import check_id
+from freshet.codec.tokens import read_token
+from freshet.domain.progress import Position
+from freshet.errors import InvalidInput
+from freshet.recommend.filters import ProductFilter
+from freshet.v1 import recommendation_service_pb2 as pb
+
+PAGE_DEFAULT, PAGE_LARGEST = 10, 500
+EXCLUSIONS_MOST = 10_000
+FILTER_VALUES_MOST = 1_000
+TOKENS_MOST = 100
+WEIGHT_LARGEST = 100.0
+DIVERSITY_DEFAULT = 0.3
+WAIT_DEFAULT_SECONDS = 1.0
+WEIGHT_NAMES = tuple(field.name for field in pb.ModalityWeights.DESCRIPTOR.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What Recommend and ListSimilarProducts have in common. `weights` multiply the model's own, by name."""
+
+    page_size: int
+    filter: ProductFilter
+    weights: dict[str, float]
+    at_least: tuple[Position, ...]
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendAsked(Asked):
+    """A checked RecommendRequest. `fingerprint` tells whether a page token comes with the arguments it was made for."""
+
+    user_id: str
+    session_id: str
+    page_token: str
+    diversity: float
+    dry_run: bool
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarAsked(Asked):
+    """A checked ListSimilarProductsRequest."""
+
+    product_id: str
+
+
+def read_recommend(request: pb.RecommendRequest, topics: frozenset[str], wait_longest: float) -> RecommendAsked:
+    """`topics` are those that a consistency token may name; waits are at most `wait_longest` seconds."""
+    diversity = DIVERSITY_DEFAULT
+    if request.HasField("diversity"):
+        diversity = _number(request.diversity, "diversity", 0.0, 1.0)
+    return RecommendAsked(
+        user_id=check_id(request.user_id, "user_id"),
+        session_id=request.session_id[:256],
+        page_token=request.page_token,
+        diversity=diversity,
+        dry_run=request.dry_run,
+        fingerprint=_fingerprint(request),
+        **_common(request, topics, wait_longest),  # type: ignore[arg-type]
+    )
+
+
+def read_similar(request: pb.ListSimilarProductsRequest, topics: frozenset[str], wait_longest: float) -> SimilarAsked:
+    return SimilarAsked(
+        product_id=check_id(request.product_id, "product_id"),
+        **_common(request, topics, wait_longest),  # type: ignore[arg-type]
+    )
+
+
+def _common(
+    request: pb.RecommendRequest | pb.ListSimilarProductsRequest, topics: frozenset[str], wait_longest: float
+) -> dict[str, object]:
+    if request.page_size > PAGE_LARGEST:
+        raise InvalidInput("page_size", f"is {request.page_size}; at most {PAGE_LARGEST} are allowed")
+    wait = request.at_least_wait if request.HasField("at_least_wait") else None
+    return {
+        "page_size": request.page_size or PAGE_DEFAULT,
+        "filter": _filter(request.filter) if request.HasField("filter") else ProductFilter(),
+        "weights": _weights(request.weights) if request.HasField("weights") else {},
+        "at_least": _at_least(request.at_least, topics) if request.at_least else (),
+        "wait_seconds": WAIT_DEFAULT_SECONDS if wait is None else _wait_seconds(wait, wait_longest),
+    }
+
+
+def _filter(message: pb.Filter) -> ProductFilter:
+    low = _number(message.min_price, "filter.min_price", 0.0, math.inf) if message.HasField("min_price") else None
+    high = _number(message.max_price, "filter.max_price", 0.0, math.inf) if message.HasField("max_price") else None
+    if low is not None and high is not None and low > high:
+        raise InvalidInput("filter.min_price", f"is {low:g}, above max_price, which is {high:g}")
+    return ProductFilter(
+        categories=tuple(_at_most(message.categories, "filter.categories", FILTER_VALUES_MOST)),
+        brands=tuple(_at_most(message.brands, "filter.brands", FILTER_VALUES_MOST)),
+        min_price=low,
+        max_price=high,
+        include_seen=message.include_seen,
+        excluded_product_ids=frozenset(
+            _at_most(message.excluded_product_ids, "filter.excluded_product_ids", EXCLUSIONS_MOST)
+        ),
+    )
+
+
+def _weights(message: pb.ModalityWeights) -> dict[str, float]:
+    return {
+        name: _number(getattr(message, name), f"weights.{name}", 0.0, WEIGHT_LARGEST)
+        for name in WEIGHT_NAMES
+        if message.HasField(name)
+    }
+
+
+def _at_least(tokens: Sequence[str], topics: frozenset[str]) -> tuple[Position, ...]:
+    positions: list[Position] = []
+    for i, token in enumerate(_at_most(tokens, "at_least", TOKENS_MOST)):
+        field = f"at_least[{i}]"
+        for position in read_token(token, field):
+            if position.topic not in topics:
+                raise InvalidInput(field, f"names the topic {position.topic!r}, which this service does not follow")
+            positions.append(position)
+    return tuple(positions)
+
+
+def _wait_seconds(wait: Duration, longest: float) -> float:
+    seconds: float = wait.seconds + wait.nanos / 1e9
+    return _number(seconds, "at_least_wait", 0.0, longest)
+
+
+def _at_most(values: Sequence[str], field: str, limit: int) -> Sequence[str]:
+    if len(values) > limit:
+        raise InvalidInput(field, f"has {len(values):,} entries; at most {limit:,} are allowed")
+    return values
+
+
+def _number(value: float, field: str, low: float, high: float) -> float:
+    if not math.isfinite(value):
+        raise InvalidInput(field, f"is {value}; a finite number is needed")
+    if not low <= value <= high:
+        bounds = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
+        raise InvalidInput(field, f"is {value:g}; it must be {bounds}")
+    return value
+
+
+def _fingerprint(request: pb.RecommendRequest) -> bytes:
+    """Of everything that shapes the ranking. A page may have another size (AIP-158)."""
+    shape = pb.RecommendRequest(user_id=request.user_id)
+    if request.HasField("filter"):
+        shape.filter.CopyFrom(request.filter)
+    if request.HasField("weights"):
+        shape.weights.CopyFrom(request.weights)
+    if request.HasField("diversity"):
+        shape.diversity = request.diversity
+    return hashlib.blake2b(shape.SerializeToString(deterministic=True), digest_size=16).digest()

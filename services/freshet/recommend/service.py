@@ -1,0 +1,330 @@
+"""One request from question to answer, stage by stage. May import every module of this room, `ports`, `domain`.
+
+validate ► wait for at_least ► read progress, then the profile ► interests ► candidates ► filter ► rank ► rerank ►
+respond ► exposure. Whatever is down or too slow is answered around, and named in `freshness.degraded_reasons`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
+
+from freshet.domain.progress import Progress
+from freshet.domain.representations import Matrix
+from freshet.domain.scoring import RankingWeights, Touched
+from freshet.errors import DependencyDown, InvalidInput, NotFound
+from freshet.ports import VectorIndex
+from freshet.recommend import candidates as generation
+from freshet.recommend.behaviour import BehaviourReader
+from freshet.recommend.candidates import Candidates
+from freshet.recommend.exposures import Exposures, new_attribution_token
+from freshet.recommend.filters import ProductFilter, allowed_rows
+from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, understand
+from freshet.recommend.measures import stage
+from freshet.recommend.mirror import Mirror
+from freshet.recommend.pages import Pages
+from freshet.recommend.pulse import Pulse
+from freshet.recommend.rank import CoVisits, Ranking, rank
+from freshet.recommend.reads import Reads
+from freshet.recommend.requests import RecommendAsked, SimilarAsked
+from freshet.recommend.respond import Truth, freshness, products
+from freshet.recommend.wait import AtLeast
+from freshet.settings import ProfileSettings, RecommendSettings
+from freshet.v1 import recommendation_service_pb2 as pb
+
+ANSWER_SECONDS = 0.01
+"""Kept back from every deadline for ranking and sending."""
+STORE_SECONDS = 0.25
+INDEX_SECONDS = 0.25
+INDEX_LEAST_SECONDS = 0.004
+"""With less time than this the index is not asked at all."""
+FRESH_MOST = 50
+TRENDING_MOST = 100
+NO_ONE = Touched(np.empty((0, 0), np.float32), np.empty(0, np.float32))
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time left to one call, in seconds, and what had to be left out because of it."""
+
+    until: float
+    missing: list[str] = field(default_factory=list)
+
+    def left(self, longest: float = float("inf")) -> float:
+        """Time a dependency may take now: never into what the answer itself needs."""
+        return max(min(self.until - time.monotonic() - ANSWER_SECONDS, longest), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A ranking with all that its later pages need to be told the same way."""
+
+    ranking: Ranking
+    truth: Truth
+    basis: pb.Basis
+    kinds: Mapping[int, int]
+
+
+class Recommender:
+    """Answers checked questions. Everything it needs is handed in; `settings` are the room's own."""
+
+    def __init__(
+        self,
+        *,
+        settings: RecommendSettings,
+        profile_settings: ProfileSettings,
+        weights: RankingWeights,
+        mirror: Mirror,
+        reads: Reads,
+        index: VectorIndex,
+        pulse: Pulse,
+        at_least: AtLeast,
+        exposures: Exposures,
+        interactions_topic: str,
+    ) -> None:
+        self._settings, self._weights, self._mirror, self._reads = settings, weights, mirror, reads
+        self._index, self._pulse, self._at_least, self._exposures = index, pulse, at_least, exposures
+        self._interactions_topic = interactions_topic
+        self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
+        covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
+        self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us)
+        self._pages: Pages[Kept] = Pages()
+
+    # --- the two calls
+
+    async def recommend(self, asked: RecommendAsked, seconds: float) -> pb.RecommendResponse:
+        """Raises InvalidInput for a page token that is not good."""
+        if asked.page_token:
+            name, kept, offset = self._pages.open(asked.page_token, asked.fingerprint, time.monotonic())
+            return self._page(asked, kept, name, offset)
+        clock = Clock(time.monotonic() + seconds)
+        reached, waited = await self._wait(asked, clock)
+        with stage("profile"):
+            progress, history = await self._read(asked.user_id, clock)
+        shopper = understand(self._mirror, history)
+        weights = self._weights.times(asked.weights)
+        found, basis, covisits = await self._candidates(shopper, asked, weights, clock)
+        ranking = self._rank(found, shopper, weights, covisits, asked.diversity)
+        truth = Truth(progress, history.event_time_us, reached, waited, tuple(clock.missing))
+        kinds = dict(zip(shopper.liked_rows.tolist(), shopper.liked_kinds.tolist(), strict=True))
+        return self._page(asked, Kept(ranking, truth, basis, kinds), None, 0)
+
+    async def list_similar(self, asked: SimilarAsked, seconds: float) -> pb.ListSimilarProductsResponse:
+        """Raises NotFound for a product that this process has never read of, or that was removed."""
+        clock = Clock(time.monotonic() + seconds)
+        reached, waited = await self._wait(asked, clock)
+        mirror = self._mirror
+        row = mirror.row_of(asked.product_id)
+        if row is None or not mirror.known(row):
+            raise NotFound(f"product {asked.product_id!r} is unknown; publish it first, or check the identifier")
+        progress = await self._progress(clock)
+        rows = np.array([row])
+        shopper = Shopper(
+            liked_rows=rows,
+            liked_kinds=np.zeros(1, np.uint8),
+            liked=Touched(mirror.vectors[rows], np.ones(1, np.float32)),
+            disliked=Touched(mirror.vectors[:0], np.empty(0, np.float32)),
+            never=BitMap([int(mirror.numbers[row])]),
+            seen=BitMap(),
+        )
+        weights = self._weights.times(asked.weights)
+        found, _, covisits = await self._candidates(shopper, asked, weights, clock)
+        ranking = self._rank(found, shopper, weights, covisits, 0.0)
+        truth = Truth(progress, 0, reached, waited, tuple(clock.missing))
+        places = ranking.places(mirror, 0, asked.page_size)
+        return pb.ListSimilarProductsResponse(
+            products=products(mirror, ranking, places, {}, pb.PRODUCT),
+            freshness=freshness(mirror, truth, self._interactions_topic),
+        )
+
+    # --- stages
+
+    async def _wait(self, asked: RecommendAsked | SimilarAsked, clock: Clock) -> tuple[bool, float]:
+        if not asked.at_least:
+            return True, 0.0
+        begun = time.monotonic()
+        with stage("wait"):
+            reached = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
+        return reached, time.monotonic() - begun
+
+    async def _progress(self, clock: Clock) -> Mapping[tuple[str, int], Progress]:
+        try:
+            return await self._reads.call(clock.left(STORE_SECONDS), self._reads.store.progress, "profiles")
+        except DependencyDown as error:
+            clock.missing.append(f"{error.dependency}: {error.detail}; progress unknown")
+            return {}
+
+    async def _read(self, user_id: str, clock: Clock) -> tuple[Mapping[tuple[str, int], Progress], History]:
+        """Progress first, then the profile: the profile is at least as new as what the answer says of it."""
+        store = self._reads.store
+        try:
+            progress = await self._reads.call(clock.left(STORE_SECONDS), store.progress, "profiles")
+            data = await self._reads.call(clock.left(STORE_SECONDS), store.profile, user_id)
+            return progress, read_history(data, time.time_ns() // 1_000, self._half_life_us)
+        except DependencyDown as error:
+            clock.missing.append(f"{error.dependency}: {error.detail}; answered without the shopper's profile")
+        except InvalidInput as error:
+            clock.missing.append(f"{error}; answered without the shopper's profile")
+        return {}, NO_HISTORY
+
+    async def _candidates(
+        self, shopper: Shopper, asked: RecommendAsked | SimilarAsked, weights: RankingWeights, clock: Clock
+    ) -> tuple[Candidates, pb.Basis, CoVisits]:
+        """Candidates with the basis they stand on."""
+        mirror = self._mirror
+        hidden = shopper.never if asked.filter.include_seen else shopper.never | shopper.seen
+        with stage("filter"):
+            allowed = allowed_rows(mirror, asked.filter, hidden)
+        trending, _ = self._pulse.demand.by_row(mirror)
+        if not len(shopper.liked):
+            return self._without_profile(trending, allowed, asked.page_size)
+        vectors, interests = queries(mirror, shopper, weights, self._settings.interests)
+        limit = generation.per_query(len(vectors), self._settings.candidates_per_source, asked.page_size)
+        asking = self._ask_index(vectors, limit, asked.filter, allowed, clock)
+        covisits = await self._covisits(shopper, weights, clock)
+        with stage("retrieve"):
+            found = generation.near(await self._retrieve(asking, vectors, allowed, limit, asked, clock), interests)
+        if asking is not None:
+            fresh = mirror.unsettled()
+            fresh = fresh[fresh < len(allowed)]
+            found.append((pb.FRESH, generation.scan_rows(mirror, vectors, fresh[allowed[fresh]], FRESH_MOST)))
+        found += [(pb.CO_VISIT, covisits.rows), (pb.TRENDING_NOW, _first(trending, allowed, TRENDING_MOST))]
+        return generation.union(mirror.count, found, allowed), pb.PROFILE, covisits
+
+    def _without_profile(
+        self, trending: NDArray[np.intp], allowed: NDArray[np.bool_], page_size: int
+    ) -> tuple[Candidates, pb.Basis, CoVisits]:
+        wanted = max(4 * page_size, TRENDING_MOST)
+        popular = _first(trending, allowed, wanted)
+        basis = pb.TRENDING if len(popular) else pb.CATALOGUE
+        found = [(pb.TRENDING_NOW, popular)]
+        newest = np.empty(0, np.intp)
+        if len(popular) < wanted:
+            newest = self._mirror.newest(allowed, wanted)
+        candidates = generation.union(self._mirror.count, found, allowed)
+        if len(newest):
+            extra = np.setdiff1d(newest, candidates.rows)
+            rows = np.concatenate([candidates.rows, extra])
+            sources = np.concatenate([candidates.sources, np.zeros(len(extra), np.uint8)])
+            order = np.argsort(rows)
+            candidates = Candidates(rows[order], sources[order])
+        return candidates, basis, CoVisits()
+
+    def _ask_index(
+        self, vectors: Matrix, limit: int, wanted: ProductFilter, allowed: NDArray[np.bool_], clock: Clock
+    ) -> asyncio.Task[tuple[NDArray[np.int64], NDArray[np.float32]]] | None:
+        """The search, begun; None when the vectors in memory are to be scanned instead."""
+        most = self._settings.exact_scan_products
+        if self._settings.retrieval == "exact" or (self._settings.retrieval == "auto" and self._mirror.count <= most):
+            return None
+        if wanted.narrows and int(np.count_nonzero(allowed)) <= most:
+            return None
+        seconds = clock.left(INDEX_SECONDS)
+        if seconds < INDEX_LEAST_SECONDS:
+            clock.missing.append("index: left out, the deadline is too near; exact scan used")
+            return None
+        return asyncio.get_running_loop().create_task(_search(self._index, vectors, limit, seconds))
+
+    async def _retrieve(
+        self,
+        asking: asyncio.Task[tuple[NDArray[np.int64], NDArray[np.float32]]] | None,
+        vectors: Matrix,
+        allowed: NDArray[np.bool_],
+        limit: int,
+        asked: RecommendAsked | SimilarAsked,
+        clock: Clock,
+    ) -> list[NDArray[np.intp]]:
+        """Rows near each query: from the index, or by an exact scan where it is small, down, or leaves too few."""
+        if asking is not None:
+            try:
+                numbers, _ = await asking
+            except DependencyDown as error:
+                clock.missing.append(f"{error.dependency}: {error.detail}; exact scan used")
+            else:
+                rows = self._mirror.rows_of(numbers)
+                found = [near[(near >= 0) & (near < len(allowed))] for near in rows]
+                found = [near[allowed[near]] for near in found]
+                if sum(map(len, found)) >= min(2 * asked.page_size, int(np.count_nonzero(allowed))):
+                    return found
+        return generation.scan(self._mirror, vectors, allowed, limit)
+
+    async def _covisits(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> CoVisits:
+        if weights.behaviour == 0.0:
+            return CoVisits()
+        try:
+            with stage("behaviour"):
+                return await self._behaviour.read(
+                    shopper.liked_rows, time.time_ns() // 1_000, clock.left(STORE_SECONDS)
+                )
+        except DependencyDown as error:
+            clock.missing.append(f"{error.dependency}: {error.detail}; co-visits left out")
+        except InvalidInput as error:
+            clock.missing.append(f"{error}; co-visits left out")
+        return CoVisits()
+
+    def _rank(
+        self, found: Candidates, shopper: Shopper, weights: RankingWeights, covisits: CoVisits, diversity: float
+    ) -> Ranking:
+        _, trends = self._pulse.demand.by_row(self._mirror)
+        with stage("rank"):
+            return rank(
+                self._mirror,
+                weights,
+                found,
+                shopper.liked,
+                shopper.liked_rows,
+                shopper.disliked,
+                covisits,
+                trends,
+                diversity,
+            )
+
+    def _page(self, asked: RecommendAsked, kept: Kept, name: bytes | None, offset: int) -> pb.RecommendResponse:
+        mirror, ranking = self._mirror, kept.ranking
+        with stage("respond"):
+            places = ranking.places(mirror, offset, asked.page_size)
+            end, next_token = offset + len(places), ""
+            if end < len(ranking):
+                name = name or self._pages.keep(kept, asked.fingerprint, time.monotonic())
+                next_token = self._pages.token(name, end)
+            token = new_attribution_token()
+            shown = products(mirror, ranking, places, kept.kinds, kept.basis)
+            response = pb.RecommendResponse(
+                products=shown,
+                next_page_token=next_token,
+                attribution_token=token,
+                freshness=freshness(mirror, kept.truth, self._interactions_topic),
+                basis=kept.basis,
+            )
+        if shown and not asked.dry_run:
+            self._exposures.record(
+                attribution_token=token,
+                user_id=asked.user_id,
+                session_id=asked.session_id,
+                shown=[(product.product_id, product.score) for product in shown],
+                first_rank=offset,
+                model_version=mirror.layout.model_version,
+                time_us=time.time_ns() // 1_000,
+                degraded=bool(kept.truth.degraded),
+            )
+        return response
+
+
+async def _search(
+    index: VectorIndex, vectors: Matrix, limit: int, seconds: float
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    try:
+        return await asyncio.wait_for(index.search(vectors, limit, seconds), seconds)
+    except TimeoutError as error:
+        raise DependencyDown("index", f"no answer within {seconds * 1e3:.0f} ms") from error
+
+
+def _first(rows: NDArray[np.intp], allowed: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:
+    rows = rows[rows < len(allowed)]
+    return rows[allowed[rows]][:limit]
