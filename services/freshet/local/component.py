@@ -13,8 +13,8 @@ class Component:
     """One process of the stack, and how to tell that it works.
 
     `prepare` runs before every start (writes configuration; may raise StackError). `probe` asks the running process
-    something real, returns a word or two about its state, and raises FreshetError while it does not work. A component that
-    runs but fails its probe for `patience_seconds` is restarted. `close` frees what the probe holds.
+    something real, returns a word or two about its state, and raises FreshetError while it does not work. A component
+    that runs but fails its probe for `patience_seconds` is restarted. `close` frees what the probe holds.
     """
 
     name: str

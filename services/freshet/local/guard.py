@@ -1,7 +1,8 @@
-"""The process that outlives a killed supervisor just long enough to end what it had started. Imports nothing of Freshet.
+"""Outlives a killed supervisor just long enough to end what it had started. Imports nothing of Freshet.
 
-Run as a file, by `processes.py`. Reads `add GROUP` and `remove GROUP` (process group ids) from standard input; when that
-ends, for whatever reason, it kills the groups that are left. A group reaches grandchildren, which a parent-death signal does not.
+Run as a file, by `processes.py`. Reads `add GROUP` and `remove GROUP` (process group ids) from standard input. When
+that ends, for whatever reason, it kills the groups that are left. A group reaches grandchildren; a parent-death signal
+does not.
 """
 
 from __future__ import annotations

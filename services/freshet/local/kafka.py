@@ -1,4 +1,4 @@
-"""A real Kafka broker on this machine: one node, KRaft, loopback only. May import freshet.adapters and freshet.errors."""
+"""A real Kafka broker on this machine: one node, KRaft, loopback only. May import freshet.errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from freshet.errors import DependencyDown, FreshetError, StackError
+from freshet.errors import DependencyDown, StackError
 from freshet.local.component import Component
 from freshet.local.parts import part
 from freshet.local.ports import choose
-from freshet.local.processes import rotate, spawn, tail
+from freshet.local.single import running
 
 HEAP_MEGABYTES = 512
 
@@ -131,28 +130,10 @@ def temporary_broker(data_dir: Path | None = None, *, port: int = 0) -> Iterator
     folder = data_dir or Path(tempfile.mkdtemp(prefix="freshet-kafka-"))
     port = choose(port)
     component = kafka_component(folder, port, choose(0, {port}))
-    log = folder / "kafka.log"
     try:
-        component.prepare()
-        rotate(log)
-        child = spawn("kafka", component.command, log=log, environment=component.environment, folder=folder)
-        try:
-            deadline = time.monotonic() + component.deadline_seconds
-            while True:
-                try:
-                    component.probe()
-                    break
-                except FreshetError as error:
-                    if not child.running or time.monotonic() > deadline:
-                        last = "\n".join(tail(log, 15))
-                        raise StackError(f"the local broker did not start ({error}). Its log ends:\n{last}") from error
-                    time.sleep(0.05)
-            component.close()
+        with running(component, folder / "kafka.log", stop_seconds=None if data_dir else 0.0):
             yield f"kafka://127.0.0.1:{port}"
-        finally:
-            child.stop(component.stop_seconds if data_dir else 0.0)
     finally:
-        component.close()
         if data_dir is None:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Where `make setup` put the programs that the stack runs: Kafka's jars, Triton's environment, Milvus. May import freshet.errors."""
+"""Where `make setup` put the programs that the stack runs. May import freshet.errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freshet.errors import StackError
 def part(*names: str) -> Path:
     """The folder of one installed part, absolute, e.g. part("kafka", "libs"). Raises StackError when it is nowhere.
 
-    Looked for under $FRESHET_PARTS_DIR when that is set, else in .freshet here and in the checkout that this code is in.
+    Looked for under $FRESHET_PARTS_DIR when that is set, else in .freshet here and in the checkout of this code.
     """
     looked = []
     for root in _roots():

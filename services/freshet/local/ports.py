@@ -1,4 +1,4 @@
-"""Free TCP ports on loopback: the usual one where nobody has it, any other where somebody does. Imports nothing of Freshet."""
+"""Free TCP ports on loopback: the usual one, or any other where that is taken. Imports nothing of Freshet."""
 
 from __future__ import annotations
 

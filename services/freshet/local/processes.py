@@ -1,7 +1,7 @@
 """Child processes that never outlive their supervisor: start, stop, identify. May import freshet.errors.
 
-Every child leads a process group of its own, so that ending it ends its children too; the guard (guard.py) ends all groups
-should this process be killed.
+Every child leads a process group of its own, so that ending it ends its children too; the guard (guard.py) ends all
+groups should this process be killed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _GUARD = _Guard()
 
 
 class Child:
-    """A running (or ended) process with its group. `started` is its start time, which tells it from a later one of its pid."""
+    """A process and its group. `started` is its start time, which tells it from a later process of the same pid."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
         self.name = name
@@ -104,9 +104,11 @@ def spawn(
 ) -> Child:
     """Start `command` in a group of its own, its output appended to `log`.
 
-    `environment` is added to this process's own. Raises StackError when the program cannot be started.
+    `environment` is added to this process's own, less its FRESHET_ variables: a component is told all of its settings.
+    Raises StackError when the program cannot be started.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
@@ -114,7 +116,7 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env=inherited | dict(environment or {}),
                 cwd=folder,
                 start_new_session=True,
             )
