@@ -1,4 +1,4 @@
-"""What a model is trained on: products, who touched what, and reviews. Reads the documented folder and the H&M layout."""
+"""What a model is trained on: products, who touched what, and reviews. Reads our own layout, and H&M's."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def picture_content(product: Product, folder: Path) -> bytes | None:
 
 def read_hm(folder: Path) -> TrainingData:
     """H&M: the training split alone."""
-    purchases = [(purchase.user_id, purchase.product_id) for purchase in hm.read_purchases(folder, ("train",))]
+    purchases = [(purchase.customer_id, purchase.article_id) for purchase in hm.read_purchases(folder, ("train",))]
     return training_data(list(hm.read_products(folder)), purchases, (), folder)
 
 

@@ -1,6 +1,6 @@
-"""The H&M layout: articles, pictures and purchases of the public competition's tables, as Freshet's values.
+"""H&M's catalogue and purchases, as domain values. Reads hm_week5core (CSV) and hm_full_tables (Parquet).
 
-Reads `articles.csv` or `articles.parquet`, `images/ARTICLE.jpg`, and `purchases_split.csv.gz` or any `*purchases*.parquet`.
+May import domain and errors. The training and the import read the data set through here, and only here.
 """
 
 from __future__ import annotations
@@ -8,120 +8,143 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from freshet.domain.products import Image, Product
-from freshet.errors import ConfigurationError
+from freshet.errors import ConfigurationError, InvalidInput
 
-CATEGORIES = ("index_group_name", "garment_group_name", "product_type_name")
-ATTRIBUTES = {
+SPLITS = ("train", "valid", "test")
+BRAND = "H&M"
+_CATEGORIES = ("index_group_name", "garment_group_name", "product_type_name")
+_ATTRIBUTES = {
     "colour": "colour_group_name",
     "shade": "perceived_colour_value_name",
-    "colour family": "perceived_colour_master_name",
+    "base_colour": "perceived_colour_master_name",
     "pattern": "graphical_appearance_name",
+    "group": "product_group_name",
     "department": "department_name",
     "section": "section_name",
-    "group": "product_group_name",
-    "line": "index_name",
+    "range": "index_name",
+    "product_code": "product_code",
 }
+_WHOLE_TABLE = "lastweek_2020-09-16_22_all_purchases.parquet"
+_DAY_US = 86_400_000_000
 
 
 class Purchase(NamedTuple):
-    user_id: str
-    product_id: str
-    price: float
+    """One purchase. `price` is H&M's normalised one, not a currency; `split` is empty where the data set has none."""
+
+    customer_id: str
+    article_id: str
     time_us: int
+    price: float
+    split: str
 
 
-def read_products(folder: Path) -> Iterator[Product]:
-    """The articles with their median price and, where there is one, their picture. Raises ConfigurationError."""
-    prices = _prices(folder)
-    pictures = folder / "images"
-    for row in _articles(folder):
-        product_id = str(row["article_id"]).zfill(10)
-        picture = pictures / f"{product_id}.jpg"
+def read_purchases(directory: Path, splits: Sequence[str] = ("train",)) -> Iterator[Purchase]:
+    """The purchases of these splits, in the file's order; all of them where the data set has no splits.
+
+    The data set knows the day alone. Within its day a purchase's time follows from its customer and article, so
+    that every run gives the same times. Raises ConfigurationError and InvalidInput.
+    """
+    unknown = [split for split in splits if split not in SPLITS]
+    if unknown or not splits:
+        raise ConfigurationError(f"splits is {','.join(splits)!r}; name some of {', '.join(SPLITS)}")
+    compressed = directory / "purchases_split.csv.gz"
+    plain = directory / "purchases_split.csv"
+    if compressed.exists() or plain.exists():
+        path = compressed if compressed.exists() else plain
+        wanted = frozenset(splits)
+        for place, row in _csv_rows(path):
+            if row["split"] in wanted:
+                yield _purchase(row, place)
+    elif (directory / _WHOLE_TABLE).exists():
+        for place, row in _parquet_rows(directory / _WHOLE_TABLE, ("t_dat", "customer_id", "article_id", "price")):
+            yield _purchase(row, place)
+    else:
+        raise ConfigurationError(f"{directory} holds neither purchases_split.csv.gz nor {_WHOLE_TABLE}")
+
+
+def has_splits(directory: Path) -> bool:
+    return any((directory / name).exists() for name in ("purchases_split.csv.gz", "purchases_split.csv"))
+
+
+def read_products(directory: Path, *, images: bool = True) -> Iterator[Product]:
+    """The articles, each with the median price of its *train* purchases (none there: price unknown).
+
+    `images`: put the picture's bytes inside, so that a worker needs no access to this folder.
+    """
+    prices = _median_prices(directory)
+    pictures = directory / "images"
+    for place, row in _articles(directory):
+        article_id = row["article_id"].zfill(10)
+        if not article_id.strip("0"):
+            raise InvalidInput("article_id", f"is empty in {place}")
+        picture = pictures / f"{article_id}.jpg"
         yield Product(
-            product_id=product_id,
-            title=_text(row.get("prod_name")),
-            description=_text(row.get("detail_desc")),
-            categories=tuple(_text(row.get(name)) for name in CATEGORIES if _text(row.get(name))),
-            price=prices.get(product_id),
-            image=Image(content=picture.read_bytes()) if picture.is_file() else None,
-            attributes={name: _text(row.get(column)) for name, column in ATTRIBUTES.items() if _text(row.get(column))},
+            product_id=article_id,
+            title=row["prod_name"],
+            description=row.get("detail_desc") or "",
+            brand=BRAND,
+            categories=tuple(row[column] for column in _CATEGORIES if row.get(column)),
+            price=prices.get(article_id),
+            image=Image(content=picture.read_bytes()) if images and picture.exists() else None,
+            attributes={name: row[column] for name, column in _ATTRIBUTES.items() if row.get(column)},
         )
 
 
-def has_splits(folder: Path) -> bool:
-    """Whether the purchases say which split they belong to."""
-    return (folder / "purchases_split.csv.gz").is_file()
+def _median_prices(directory: Path) -> dict[str, float]:
+    seen: defaultdict[str, list[float]] = defaultdict(list)
+    for purchase in read_purchases(directory, ("train",)):
+        seen[purchase.article_id].append(purchase.price)
+    return {article_id: statistics.median(prices) for article_id, prices in seen.items()}
 
 
-def read_purchases(folder: Path, splits: Sequence[str] = ("train",)) -> Iterator[Purchase]:
-    """Purchases in order of time: each on its real day, spread over that day in a fixed way, since no hour is known.
-
-    `splits` counts only where the file has that column. Raises ConfigurationError.
-    """
-    kept = [
-        Purchase(row["customer_id"], str(row["article_id"]).zfill(10), float(row["price"]), _time_us(row))
-        for row in _purchases(folder)
-        if "split" not in row or row["split"] in splits
-    ]
-    kept.sort(key=lambda purchase: (purchase.time_us, purchase.user_id, purchase.product_id))
-    yield from kept
-
-
-def _time_us(row: Mapping[str, Any]) -> int:
-    day = row["t_dat"] if isinstance(row["t_dat"], date) else date.fromisoformat(str(row["t_dat"])[:10])
-    # One visit per shopper and day; its purchases follow each other by seconds.
-    visit = int.from_bytes(hashlib.blake2b(str(row["customer_id"]).encode(), digest_size=4).digest(), "big")
-    place = int.from_bytes(hashlib.blake2b(str(row["article_id"]).encode(), digest_size=2).digest(), "big")
-    moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=visit % 82_800 + place % 3_600)
-    return int(moment.timestamp()) * 1_000_000
+def _purchase(row: dict[str, str], place: str) -> Purchase:
+    try:
+        day = datetime.strptime(row["t_dat"][:10], "%Y-%m-%d").replace(tzinfo=UTC)
+        price = float(row["price"])
+    except (KeyError, ValueError) as error:
+        raise InvalidInput("", f"{place} is no purchase: {error}") from error
+    article_id = row["article_id"].zfill(10)
+    digest = hashlib.blake2b(f"{row['customer_id']}/{article_id}".encode(), digest_size=8).digest()
+    within_us = int.from_bytes(digest, "little") % (_DAY_US // 1_000) * 1_000
+    return Purchase(
+        row["customer_id"], article_id, int(day.timestamp()) * 1_000_000 + within_us, price, row.get("split", "")
+    )
 
 
-def _prices(folder: Path) -> dict[str, float]:
-    """Median paid price per article, of the training split where there are splits."""
-    paid: dict[str, list[float]] = defaultdict(list)
-    for row in _purchases(folder):
-        if row.get("split", "train") == "train":
-            paid[str(row["article_id"]).zfill(10)].append(float(row["price"]))
-    return {article: median(prices) for article, prices in paid.items()}
+def _articles(directory: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    if (directory / "articles.csv").exists():
+        return _csv_rows(directory / "articles.csv")
+    if (directory / "articles.parquet").exists():
+        columns = ("article_id", "prod_name", "detail_desc", *_CATEGORIES, *_ATTRIBUTES.values())
+        return _parquet_rows(directory / "articles.parquet", columns)
+    raise ConfigurationError(f"{directory} holds neither articles.csv nor articles.parquet; name the data set's folder")
 
 
-def _articles(folder: Path) -> Iterator[Mapping[str, Any]]:
-    if (folder / "articles.csv").is_file():
-        with (folder / "articles.csv").open(newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-    elif (folder / "articles.parquet").is_file():
-        yield from _parquet(folder / "articles.parquet")
-    else:
-        raise ConfigurationError(f"{folder} has neither articles.csv nor articles.parquet")
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    with ExitStack() as stack:
+        if path.suffix == ".gz":
+            lines = stack.enter_context(gzip.open(path, "rt", encoding="utf-8", newline=""))
+        else:
+            lines = stack.enter_context(path.open(encoding="utf-8", newline=""))
+        for number, row in enumerate(csv.DictReader(lines), start=2):
+            yield f"{path}:{number}", row
 
 
-def _purchases(folder: Path) -> Iterator[Mapping[str, Any]]:
-    if has_splits(folder):
-        with gzip.open(folder / "purchases_split.csv.gz", "rt", newline="", encoding="utf-8") as file:
-            yield from csv.DictReader(file)
-        return
-    tables = sorted(folder.glob("*purchases*.parquet"))
-    if not tables:
-        raise ConfigurationError(f"{folder} has neither purchases_split.csv.gz nor a *purchases*.parquet")
-    for table in tables:
-        yield from _parquet(table)
+def _parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    import pyarrow.parquet as parquet
 
-
-def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    from pyarrow import parquet
-
-    with parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=4_096):
-            yield from batch.to_pylist()
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).strip()
+    first = 0
+    with parquet.ParquetFile(path) as table:
+        for batch in table.iter_batches(8_192, columns=list(dict.fromkeys(columns))):
+            for place, row in enumerate(batch.to_pylist(), start=first):
+                yield f"{path}:{place}", {name: "" if value is None else str(value) for name, value in row.items()}
+            first += batch.num_rows
