@@ -6,6 +6,7 @@ internals it overrides; tests/system/test_batches.py holds it to a real broker. 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -43,6 +44,9 @@ class Run:
         return self.records[-1].offset + 1
 
 
+_RECORD_OVERHEAD_BYTES = 600
+"""What a record costs in memory beside its value: key, headers and the objects around them."""
+
 Positions: TypeAlias = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 
 
@@ -68,6 +72,9 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._delivered: dict[Any, int] = {}
+        self._held: dict[tuple[Any, int], int] = {}
+        self._held_bytes = 0
+        self._room = asyncio.Event()
 
     async def perform_seek(self) -> None:
         """Go to what Kafka holds as committed, or further back where the store has applied less than that.
@@ -76,6 +83,7 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
         """
         await super().perform_seek()
         self._delivered.clear()
+        self._forget_held()
         applied = await self.transport.applied_positions()
         for tp in self.assignment():
             committed = self._committed_offset.get(tp) or 0
@@ -86,7 +94,14 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
                 self._committed_offset[tp] = wanted or None
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[Any, Any]]:
-        """Yield (partition, message) once per partition that has records."""
+        """Yield (partition, message) once per partition that has records.
+
+        Nothing more is asked for while `hold_bytes` are delivered and not acknowledged (invariant 6).
+        """
+        if self._held_bytes >= self.transport.hold_bytes and self.flow_active:
+            self._room.clear()
+            await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
+            return
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -107,11 +122,15 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
             message = self._to_message(tp, fresh[0])
             message.value = Run(tp.topic, tp.partition, fresh)
+            self._hold(tp, fresh)
             yield tp, message
-            self._delivered[tp] = self._read_offset[tp] = fresh[-1].offset
+            if self.app.consumer_generation_id == generation:
+                self._delivered[tp] = self._read_offset[tp] = fresh[-1].offset
 
     def ack(self, message: Any) -> bool:
         """Acknowledge every record of the run."""
+        self._held_bytes -= self._held.pop((message.tp, message.offset), 0)
+        self._room.set()
         if not super().ack(message):
             return False
         # Offsets that compaction took away lie inside the run and count as done.
@@ -120,6 +139,20 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
         self._acked[message.tp].extend(rest)
         self._n_acked += len(rest)
         return True
+
+    def verify_event_path(self, now: float, tp: Any) -> None:
+        """Nothing: a worker that waits for a dependency is slow on purpose. Lag is watched from outside."""
+
+    def _hold(self, tp: Any, records: Sequence[Any]) -> None:
+        size = sum(len(record.value or b"") + _RECORD_OVERHEAD_BYTES for record in records)
+        self._held[tp, records[0].offset] = size
+        self._held_bytes += size
+
+    def _forget_held(self) -> None:
+        """Faust has emptied its queues: what they held comes again."""
+        self._held.clear()
+        self._held_bytes = 0
+        self._room.set()
 
 
 def _after(records: Sequence[Any], offset: int) -> Sequence[Any]:
@@ -131,6 +164,8 @@ class RunTransport(driver.Transport):  # type: ignore[misc]
 
     Consumer = RunConsumer
     applied: Positions | None = None
+    hold_bytes: int = 64 * 2**20
+    """Records delivered and not yet acknowledged may have this many bytes, and one poll's more."""
 
     async def applied_positions(self) -> Mapping[tuple[str, int], int]:
         return {} if self.applied is None else await self.applied()

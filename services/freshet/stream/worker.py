@@ -11,22 +11,23 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import faust
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from freshet.adapters.kafka import bootstrap_servers
 from freshet.domain.progress import Advance, Progress
-from freshet.errors import DependencyDown
+from freshet.errors import DependencyDown, ProgressConflict
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run, RunSchema, RunTransport
 
 log = structlog.get_logger()
+_FINISH_SECONDS = 1.5
 
 RECORDS = Counter("freshet_worker_records", "Records applied.", ["worker", "topic"])
 BATCH = Histogram(
@@ -93,6 +94,8 @@ class Worker:
         self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=8)
         self._positions: dict[tuple[str, int], int] = {}
         self._generation = -1
+        self._idle = asyncio.Lock()
+        self._stop = asyncio.Event()
         self._datadir = tempfile.TemporaryDirectory(prefix="freshet-faust-")
         self.app = self._build()
 
@@ -114,13 +117,15 @@ class Worker:
             broker_commit_livelock_soft_timeout=86_400.0,
             broker_max_poll_records=limits.batch_records,
             broker_max_poll_interval=86_400.0,
-            # The fetcher holds at most this much of each partition beside what is queued here.
-            consumer_max_fetch_size=max(limits.fetched_bytes // 8, limits.record_bytes + 2**20),
+            # The fetcher holds at most this much of each partition beside what is queued here. A single record that
+            # is larger comes all the same (KIP-74).
+            consumer_max_fetch_size=max(min(limits.fetched_bytes // 8, 4 * 2**20), 2**16),
             consumer_auto_offset_reset="earliest",
             loghandlers=[],
         )
         transport = RunTransport(app.conf.broker, app, loop=app.loop)
-        transport.applied = self._load_positions
+        transport.applied = self._assigned_positions
+        transport.hold_bytes = limits.fetched_bytes
         app.transport = transport
         for topic in self._handler.topics:
             channel = app.topic(topic, schema=RunSchema(), internal=False, allow_empty=True)
@@ -135,23 +140,29 @@ class Worker:
         progress = await self._retrying(lambda: asyncio.to_thread(self._handler.progress))
         return {place: step.next_offset for place, step in progress.items()}
 
+    async def _assigned_positions(self) -> Mapping[tuple[str, int], int]:
+        partitions = sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.consumer.assignment())
+        positions = await self._load_positions()
+        log.info("assigned", partitions=partitions)
+        return positions
+
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT. Raises what made it impossible to go on."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, stop.set)
+        """Work until `stop`. Raises what made it impossible to go on."""
         await self.app.start()
         log.info("started", topics=list(self._handler.topics))
+        apply = asyncio.create_task(self._apply_for_ever(), name="apply")
         waiters = {
-            asyncio.create_task(self._apply_for_ever(), name="apply"),
-            asyncio.create_task(stop.wait(), name="stop"),
+            apply,
+            asyncio.create_task(self._stop.wait(), name="stop"),
             asyncio.create_task(_crash_of(self.app), name="faust"),
         }
         try:
             done, _ = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            # The batch in hand is finished, if it can be soon.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._idle.acquire(), timeout=_FINISH_SECONDS)
         finally:
             for task in waiters:
                 task.cancel()
@@ -162,6 +173,10 @@ class Worker:
             self._datadir.cleanup()
             log.info("stopped")
 
+    def stop(self) -> None:
+        """Finish the batch in hand, commit, and leave."""
+        self._stop.set()
+
     async def _apply_for_ever(self) -> None:
         limit = self._settings.stream.batch_records
         while True:
@@ -170,22 +185,28 @@ class Worker:
             while size < limit and not self._waiting.empty():
                 events.append(self._waiting.get_nowait())
                 size += len(events[-1].value.records)
-            await self._apply(events)
+            async with self._idle:
+                await self._apply(events)
 
     async def _apply(self, events: Sequence[Any]) -> None:
         generation = self.app.consumer_generation_id
         if generation != self._generation:
             self._positions = dict(await self._load_positions())
             self._generation = generation
-            log.info(
-                "assigned", partitions=sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.consumer.assignment())
-            )
         # Records of an earlier assignment come again, here or to their new owner.
         events = [event for event in events if event.message.generation_id == generation]
         batch = self._batch([event.value for event in events])
         if batch.runs or batch.repeated:
             started = time.perf_counter()
-            await self._retrying(lambda: self._handler.apply(batch))
+            try:
+                await self._retrying(lambda: self._handler.apply(batch), lambda: self._is_stale(generation))
+            except (ProgressConflict, _Stale):
+                if not self._is_stale(generation):
+                    raise
+                # The partitions moved on while this batch was in hand: they come again, here or at their new owner.
+                self._generation = -1
+                log.info("given up", records=sum(len(run.records) for run in batch.runs))
+                return
             self._note(batch, time.perf_counter() - started)
         for event in events:
             event.ack()
@@ -213,17 +234,29 @@ class Worker:
         BATCH.labels(name).observe(sum(len(run.records) for run in batch.runs))
         APPLY.labels(name).observe(seconds)
 
-    async def _retrying(self, attempt: Any) -> Any:
-        """Try until the dependency is back: full jitter, and meanwhile nothing more is fetched than the queue holds."""
+    def _is_stale(self, generation: int) -> bool:
+        return bool(self.app.consumer_generation_id != generation)
+
+    async def _retrying(self, attempt: Any, given_up: Callable[[], bool] = lambda: False) -> Any:
+        """Try until the dependency is back, with backoff and jitter; meanwhile fetching stops when the queues are full.
+
+        Raises _Stale when `given_up` says that there is no use any more.
+        """
         wait = self._settings.stream.retry_first_seconds
         while True:
             try:
                 return await attempt()
             except DependencyDown as error:
+                if given_up():
+                    raise _Stale from error
                 RETRIES.labels(self._handler.name, error.dependency).inc()
                 log.warning("waiting", dependency=error.dependency, error=str(error), retry_in_seconds=round(wait, 2))
                 await asyncio.sleep(random.uniform(wait / 2, wait))
                 wait = min(wait * 2, self._settings.stream.retry_longest_seconds)
+
+
+class _Stale(Exception):
+    """The batch belongs to an earlier assignment."""
 
 
 async def _crash_of(app: Any) -> None:
@@ -234,11 +267,17 @@ async def _crash_of(app: Any) -> None:
 
 
 def run_worker(handler: Handler, settings: Settings) -> None:
-    """The process's main: uvloop, one worker, until it is told to stop."""
+    """The process's main: uvloop, one worker, until SIGTERM or SIGINT."""
     import uvloop
 
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+
     async def main() -> None:
-        await Worker(handler, settings).run()
+        worker = Worker(handler, settings)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+        await worker.run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
