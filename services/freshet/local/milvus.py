@@ -133,6 +133,11 @@ def choose_ports(*, anywhere: bool = False) -> dict[str, int]:
     return ports
 
 
+def install() -> None:
+    """What `make setup` does, so that the first start is quick."""
+    unpack(find_package(), parts_root() / "milvus")
+
+
 def unpack(package: Path, folder: Path) -> None:
     """Write the package's programs into `folder`, once (about 15 s); several processes may ask at a time."""
     folder.mkdir(parents=True, exist_ok=True)

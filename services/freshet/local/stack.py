@@ -55,8 +55,8 @@ class LocalStack:
     """Kafka, Triton, Milvus, the workers and the services, on loopback.
 
     `settings_overrides` are settings as nested mappings, e.g. {"recommend": {"exact_scan_products": 0}}; everything
-    else comes from the environment as usual. `components` chooses among COMPONENTS. With `usual_ports` False every port is a
-    free one. Nothing is started by building one: use it as a context manager, or call `start` and `stop`.
+    else comes from the environment as usual. `components` chooses among COMPONENTS. With `usual_ports` False every
+    port is a free one. Nothing is started by building one: use it as a context manager, or call `start` and `stop`.
     """
 
     def __init__(
