@@ -62,7 +62,7 @@ def words(text: str, limit: int = WORDS_READ) -> list[str]:
 
 @lru_cache(maxsize=200_000)
 def _bucket(token: str) -> int:
-    return 1 + xxhash.xxh32_intdigest(token) % TEXT_BUCKETS
+    return 1 + xxhash.xxh32_intdigest(token.encode()) % TEXT_BUCKETS
 
 
 def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:

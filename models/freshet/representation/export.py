@@ -1,0 +1,195 @@
+"""From trained networks to a folder that Triton serves: ONNX files, configurations, golden vectors, and model.json."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from freshet.domain.representations import Modality
+from freshet.representation import manifest as card
+from freshet.representation.data import TrainingData
+from freshet.representation.networks import Sizes
+from freshet.representation.train import Trained, TrainingOptions
+
+MOST_ROWS = 256
+"""Triton's max_batch_size."""
+OPSET = 18
+GOLDEN_ROWS = 4
+_TRITON_TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "uint8": "TYPE_UINT8"}
+_BACKEND = Path(__file__).parents[2] / "triton" / "model.py"
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model of the repository: its module, its inputs by name, and its output's name."""
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    output: str
+
+
+def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
+    """The five models, with a few products of the training data as example inputs."""
+    inputs = trained.inputs
+    richest = inputs.present.sum(dim=1).argsort(descending=True, stable=True)[:GOLDEN_ROWS]
+    with torch.no_grad():
+        tokens, pixels = inputs.tokens[richest], inputs.pixels[richest]
+        ratings, words = inputs.ratings[richest], inputs.review_text[richest]
+        price = inputs.price[richest]
+        parts = [trained.text(tokens), trained.image(pixels), trained.price(price), trained.reviews(ratings, words)]
+    fused = dict(zip((modality.value for modality in card.ENCODED), parts, strict=True))
+    # The last golden product lacks its picture: the canary sees that absence is handled.
+    present = torch.ones(len(richest), len(parts))
+    present[-1, 1] = 0.0
+    return [
+        Served("text", trained.text, {"tokens": tokens}, "vector"),
+        Served("image", trained.image, {"pixels": pixels}, "vector"),
+        Served("price", trained.price, {"price": price}, "vector"),
+        Served("reviews", trained.reviews, {"ratings": ratings, "text": words}, "vector"),
+        Served("fusion", trained.fusion, {**fused, "present": present}, "vector"),
+    ]
+
+
+def export(
+    trained: Trained,
+    data: TrainingData,
+    options: TrainingOptions,
+    out: Path,
+    ranking: Mapping[str, float],
+    metrics: Mapping[str, float],
+    backend: str = "python",
+) -> card.Manifest:
+    """Write `out`/VERSION and point `out`/current at it. The same networks give the same version.
+
+    `backend`: "python" (onnxruntime in Triton's Python backend) or "onnxruntime" (Triton's own ONNX backend).
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:
+        folder = Path(scratch) / "model"
+        golden: dict[str, NDArray[np.generic]] = {}
+        digest = hashlib.sha256(
+            repr((options.sizes, sorted(trained.typical_prices.items()), sorted(ranking.items()))).encode()
+        )
+        for served in served_models(trained, options.sizes):
+            _write_model(served, folder / card.TRITON / served.name, backend, golden)
+            for tensor in served.module.state_dict().values():
+                digest.update(tensor.contiguous().numpy().tobytes())
+        np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
+        version = f"m{digest.hexdigest()[:12]}"
+        manifest = card.Manifest(
+            model_version=version,
+            segments=tuple(
+                card.SegmentEntry(name=Modality(name), size=getattr(options.sizes, name))
+                for name in ("text", "image", "price", "reviews", "joint")
+            ),
+            typical_prices=dict(trained.typical_prices),
+            ranking=dict(ranking),
+            training={
+                "data": data.fingerprint(),
+                "products": len(data.products),
+                "interactions": len(data.items),
+                "reviews": len(data.reviews),
+                "seed": options.seed,
+                "epochs": len(trained.losses),
+            },
+            metrics=dict(metrics),
+            files={
+                str(path.relative_to(folder)): card.file_digest(path)
+                for path in sorted(folder.rglob("*"))
+                if path.is_file()
+            },
+        )
+        (folder / card.FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _install(folder, out, version)
+    return card.load(out / version)
+
+
+def _install(folder: Path, out: Path, version: str) -> None:
+    final = out / version
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(folder, final)
+    pointer = out / f".current-{os.getpid()}"
+    pointer.unlink(missing_ok=True)
+    pointer.symlink_to(version)
+    os.replace(pointer, out / "current")
+
+
+def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, NDArray[np.generic]]) -> None:
+    (folder / "1").mkdir(parents=True)
+    module = served.module.eval()
+    with torch.no_grad():
+        expected = module(*served.inputs.values())
+    batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
+    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            tuple(served.inputs.values()),
+            input_names=list(served.inputs),
+            output_names=[served.output],
+            dynamic_shapes=tuple({0: batch} for _ in served.inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError(f"torch.onnx.export gave nothing for {served.name}")
+    program.save(str(folder / "1" / "model.onnx"), external_data=False)
+    if backend == "python":
+        shutil.copyfile(_BACKEND, folder / "1" / "model.py")
+    (folder / "config.pbtxt").write_text(triton_config(served, expected.shape[1], backend), encoding="utf-8")
+    for name, tensor in served.inputs.items():
+        golden[f"{served.name}/{name}"] = tensor.numpy()
+    golden[f"{served.name}/{served.output}"] = expected.numpy()
+
+
+def triton_config(served: Served, size: int, backend: str) -> str:
+    """config.pbtxt: the same for both backends but for its first lines."""
+    inputs = ",\n".join(
+        f'  {{ name: "{name}" data_type: {_TRITON_TYPES[str(tensor.numpy().dtype)]} dims: {_dims(tensor.shape[1:])} }}'
+        for name, tensor in served.inputs.items()
+    )
+    group = "KIND_GPU" if backend == "onnxruntime" else "KIND_CPU"
+    return (
+        f'name: "{served.name}"\n'
+        f'backend: "{backend}"\n'
+        f"max_batch_size: {MOST_ROWS}\n"
+        f"input [\n{inputs}\n]\n"
+        f'output [\n  {{ name: "{served.output}" data_type: TYPE_FP32 dims: [ {size} ] }}\n]\n'
+        f"instance_group [ {{ count: 1 kind: {group} }} ]\n"
+        "dynamic_batching { max_queue_delay_microseconds: 0 }\n"
+    )
+
+
+def _dims(shape: Sequence[int]) -> str:
+    return "[ " + ", ".join(map(str, shape)) + " ]"
+
+
+class _quiet:
+    """The exporter's progress goes to the log only when something is wrong."""
+
+    def __init__(self, *names: str) -> None:
+        self._loggers = [logging.getLogger(name) for name in names]
+
+    def __enter__(self) -> None:
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,236 @@
+"""Trains the first model: latent semantic text, a small CNN, price and reviews encoders, and their deep fusion.
+
+Deterministic for the same data, seed, budget of steps and number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from freshet.domain.reviews import ReviewSummary
+from freshet.errors import ImageRejected
+from freshet.representation import preprocessing as pre
+from freshet.representation.data import TrainingData
+from freshet.representation.networks import (
+    DeepFusion,
+    ImageEncoder,
+    PriceEncoder,
+    ReviewsEncoder,
+    Sizes,
+    TextEncoder,
+    WholeVector,
+    info_nce,
+    text_table,
+)
+
+EPOCHS = 12
+BATCH = 256
+MODALITY_DROPOUT = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """`seconds` is a bound: training ends with the epoch in which it is passed."""
+
+    seed: int = 0
+    seconds: float = 100.0
+    threads: int = 2
+    sizes: Sizes = field(default_factory=Sizes)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything the encoders take, for all products, and which modality each product has (products, 4)."""
+
+    tokens: Tensor
+    pixels: Tensor
+    price: Tensor
+    ratings: Tensor
+    review_text: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class Trained:
+    text: TextEncoder
+    image: ImageEncoder
+    price: PriceEncoder
+    reviews: ReviewsEncoder
+    fusion: WholeVector
+    typical_prices: Mapping[str, float]
+    losses: Sequence[float]
+    """Mean loss per epoch."""
+    inputs: Inputs
+
+
+def typical_prices(data: TrainingData) -> dict[str, float]:
+    """Median log1p price per category, and under "" that of all."""
+    by_category: dict[str, list[float]] = {"": []}
+    for product in data.products:
+        if product.price is not None:
+            for name in ("", *product.categories):
+                by_category.setdefault(name, []).append(float(np.log1p(product.price)))
+    return {name: round(float(np.median(logs)), 6) for name, logs in sorted(by_category.items()) if logs}
+
+
+def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], typical: Mapping[str, float]) -> Inputs:
+    """The preprocessed catalogue. A picture that cannot be read counts as absent."""
+    count = len(data.products)
+    present = np.ones((count, 4), dtype=np.float32)
+    present[:, 0] = tokens.any(axis=1)
+    pixels = np.full((count, pre.PIXELS, pre.PIXELS, 3), 255, dtype=np.uint8)
+    for i, content in enumerate(data.pictures):
+        try:
+            if content is None:
+                raise ImageRejected("image", "is absent")
+            pixels[i] = pre.image_pixels([content])["pixels"][0]
+        except ImageRejected:
+            present[i, 1] = 0.0
+    present[:, 2] = [product.price is not None for product in data.products]
+    price = pre.price_features(
+        [product.price or 0.0 for product in data.products], [product.categories for product in data.products], typical
+    )["price"]
+    summaries = _summaries(data, text)
+    present[:, 3] = [summary.count > 0 for summary in summaries]
+    reviews = pre.review_features(summaries, text.table.shape[1])
+    return Inputs(
+        torch.from_numpy(tokens),
+        torch.from_numpy(pixels),
+        torch.from_numpy(price),
+        torch.from_numpy(reviews["ratings"]),
+        torch.from_numpy(reviews["text"]),
+        torch.from_numpy(present),
+    )
+
+
+def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
+    place = {product.product_id: i for i, product in enumerate(data.products)}
+    stars = np.zeros((len(data.products), 5), dtype=np.int64)
+    sums = np.zeros((len(data.products), text.table.shape[1]), dtype=np.float32)
+    counts = np.zeros(len(data.products), dtype=np.int64)
+    for start in range(0, len(data.reviews), 1_024):
+        chunk = data.reviews[start : start + 1_024]
+        vectors = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
+        for review, vector in zip(chunk, vectors, strict=True):
+            i = place[review.product_id]
+            if review.rating is not None:
+                stars[i, min(max(round(review.rating), 1), 5) - 1] += 1
+            if review.text.strip():
+                sums[i] += vector
+                counts[i] += 1
+    return [
+        ReviewSummary((int(s[0]), int(s[1]), int(s[2]), int(s[3]), int(s[4])), int(n), vector if n else None)
+        for s, n, vector in zip(stars, counts, sums, strict=True)
+    ]
+
+
+def pairs_of(data: TrainingData, generator: np.random.Generator, most: int) -> NDArray[np.int64]:
+    """(pairs, 2) of products that one shopper touched; without interactions, each product with itself."""
+    order = np.argsort(data.users, kind="stable")
+    users, items = data.users[order], data.items[order].astype(np.int64)
+    if len(items) < 2:
+        everyone = np.arange(len(data.products), dtype=np.int64)
+        return np.stack([everyone, everyone], axis=1)
+    starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
+    lengths = np.diff(np.r_[starts, len(users)])
+    # Each interaction is paired with another of the same shopper, chosen at random.
+    first = np.repeat(starts, lengths)
+    length = np.repeat(lengths, lengths)
+    shift = 1 + (generator.random(len(items)) * np.maximum(length - 1, 1)).astype(np.int64)
+    other = first + (np.arange(len(items)) - first + shift) % length
+    pairs = np.stack([items, items[other]], axis=1)[length > 1]
+    if not len(pairs):
+        return np.stack([items, items], axis=1)[:most]
+    return pairs[generator.permutation(len(pairs))[:most]]
+
+
+def train(
+    data: TrainingData, options: TrainingOptions, advanced: Callable[[str, float], None] = lambda _stage, _share: None
+) -> Trained:
+    """Train on everything in `data`. `advanced` hears of the stage and of the share done, 0 to 1."""
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(True)
+    generator = np.random.default_rng(options.seed)
+    sizes = options.sizes
+    started = time.monotonic()
+    advanced("text", 0.0)
+    tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
+    text = TextEncoder(text_table(tokens, sizes.text, options.seed)).eval()
+    typical = typical_prices(data)
+    advanced("pictures", 0.0)
+    inputs = prepare(data, text, tokens, typical)
+    image, price = ImageEncoder(sizes.image), PriceEncoder(sizes.price)
+    reviews, fusion = ReviewsEncoder(sizes.reviews, sizes.text), DeepFusion(sizes)
+    caption = nn.Linear(sizes.text, sizes.image, bias=False)
+    modules = nn.ModuleList([image, price, reviews, fusion, caption])
+    optimiser = torch.optim.AdamW(modules.parameters(), lr=2e-3, weight_decay=0.02)
+    with torch.no_grad():
+        texts = torch.cat([text(inputs.tokens[i : i + 1_024]) for i in range(0, len(tokens), 1_024)])
+    losses: list[float] = []
+    for epoch in range(EPOCHS):
+        pairs = torch.from_numpy(pairs_of(data, generator, 16 * BATCH))
+        losses.append(_epoch(modules, inputs, texts, pairs, optimiser, epoch, advanced))
+        if time.monotonic() - started > options.seconds:
+            break
+    modules.eval()
+    for parameter in modules.parameters():
+        parameter.requires_grad_(False)
+    return Trained(text, image, price, reviews, WholeVector(fusion).eval(), typical, losses, inputs)
+
+
+def _epoch(
+    modules: nn.ModuleList,
+    inputs: Inputs,
+    texts: Tensor,
+    pairs: Tensor,
+    optimiser: torch.optim.Optimizer,
+    epoch: int,
+    advanced: Callable[[str, float], None],
+) -> float:
+    modules.train()
+    total, batches = 0.0, [batch for batch in pairs.split(BATCH) if len(batch) > 1]
+    for done, batch in enumerate(batches):
+        loss = _loss(modules, inputs, texts, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
+        optimiser.step()
+        total += loss.item()
+        advanced("fusion", (epoch + (done + 1) / len(batches)) / EPOCHS)
+    return total / max(len(batches), 1)
+
+
+def _loss(modules: nn.ModuleList, inputs: Inputs, texts: Tensor, batch: Tensor) -> Tensor:
+    """Products of one shopper have near joint vectors, near pictures, and pictures near their words."""
+    image, price, reviews, fusion, caption = modules
+    rows = batch.T.reshape(-1)
+    half = len(batch)
+    pictures = image(inputs.pixels[rows])
+    present = inputs.present[rows]
+    # Any subset of modalities must give a usable vector; at least one stays.
+    kept = (torch.rand_like(present) > MODALITY_DROPOUT).float() * present
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
+    joint = fusion(
+        texts[rows], pictures, price(inputs.price[rows]), reviews(inputs.ratings[rows], inputs.review_text[rows]), kept
+    )
+    first, second = batch.T
+    off_diagonal = ~torch.eye(half, dtype=torch.bool)
+    same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
+    loss = info_nce(joint[:half], joint[half:], same)
+    seen = present[:half, 1].bool()
+    if int(seen.sum()) > 1:
+        twice = same[seen][:, seen]
+        words = nn.functional.normalize(caption(texts[first[seen]]), dim=1)
+        loss = loss + info_nce(pictures[:half][seen], words, twice)
+        both = seen & present[half:, 1].bool()
+        if int(both.sum()) > 1:
+            loss = loss + 0.5 * info_nce(pictures[:half][both], pictures[half:][both], same[both][:, both])
+    return loss
