@@ -55,6 +55,11 @@ class AtLeast:
         names = self._topics
         return frozenset((names.interactions, names.products, names.reviews, names.representations))
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait now."""
+        return len(self._waiters)
+
     async def wait(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         """Whether these records were applied in time. Never raises for a store that is down: it is not in time."""
         loop = asyncio.get_running_loop()

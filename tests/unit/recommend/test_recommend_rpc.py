@@ -1,0 +1,471 @@
+"""Recommend and ListSimilarProducts, asked over a real channel."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from freshet.codec.tokens import write_token
+from freshet.domain.interactions import Kind
+from freshet.domain.progress import Advance, Position
+from freshet.errors import DependencyDown
+from freshet.settings import Topics
+from freshet.v1 import recommendation_service_pb2 as pb
+from freshet.v1 import stream_pb2
+
+TOPICS = Topics()
+
+
+def ids(response: Any) -> list[str]:
+    return [product.product_id for product in response.products]
+
+
+async def recommend(shop: Any, user: str = "ann", timeout: float | None = 5.0, **arguments: Any) -> Any:
+    return await shop.ask.Recommend(pb.RecommendRequest(user_id=user, **arguments), timeout=timeout)
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str, str]:
+    """(code, field, description) of a call that must fail with a BadRequest."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    details = _status(raised.value)
+    bad = error_details_pb2.BadRequest()
+    assert details.details[0].Unpack(bad)
+    violation = bad.field_violations[0]
+    return raised.value.code(), violation.field, violation.description
+
+
+async def somebody_waits(shop: Any) -> None:
+    while not shop.at_least.waiting:  # noqa: ASYNC110  (nothing tells of it but the count itself)
+        await asyncio.sleep(0)
+
+
+def _status(error: grpc.aio.AioRpcError) -> Any:
+    metadata = dict(error.trailing_metadata() or ())
+    return status_pb2.Status.FromString(metadata["grpc-status-details-bin"])  # type: ignore[arg-type]
+
+
+# --- what is asked wrongly
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"user": ""}, "user_id"),
+        ({"user": "x" * 257}, "user_id"),
+        ({"user": "a\nb"}, "user_id"),
+        ({"page_size": 501}, "page_size"),
+        ({"page_token": "%%%"}, "page_token"),
+        ({"page_token": "AAAA"}, "page_token"),
+        ({"filter": pb.Filter(min_price=-1.0)}, "filter.min_price"),
+        ({"filter": pb.Filter(max_price=math.nan)}, "filter.max_price"),
+        ({"filter": pb.Filter(min_price=5.0, max_price=4.0)}, "filter.min_price"),
+        ({"filter": pb.Filter(excluded_product_ids=["x"] * 10_001)}, "filter.excluded_product_ids"),
+        ({"weights": pb.ModalityWeights(text=-0.1)}, "weights.text"),
+        ({"weights": pb.ModalityWeights(behaviour=100.5)}, "weights.behaviour"),
+        ({"weights": pb.ModalityWeights(image=math.inf)}, "weights.image"),
+        ({"diversity": 1.5}, "diversity"),
+        ({"diversity": math.nan}, "diversity"),
+        ({"at_least": ["not a token"]}, "at_least[0]"),
+        ({"at_least_wait": {"seconds": 31}}, "at_least_wait"),
+        ({"at_least_wait": {"seconds": -1}}, "at_least_wait"),
+    ],
+)
+async def test_a_request_that_breaks_a_rule_is_refused_and_the_field_is_named(
+    shop: Any, arguments: dict[str, Any], field: str
+) -> None:
+    code, named, description = await refused(recommend(shop, **arguments))
+    assert (code, named) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert description
+
+
+async def test_a_token_of_an_unknown_topic_is_refused(shop: Any) -> None:
+    good = write_token([Position(TOPICS.interactions, 0, 0)])
+    bad = write_token([Position("orders", 0, 4)])
+    code, field, description = await refused(recommend(shop, at_least=[good, bad]))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert field == "at_least[1]"
+    assert "'orders'" in description
+
+
+# --- whom nothing is known of
+
+
+async def test_an_empty_catalogue_gives_an_empty_answer(open_shop: Any) -> None:
+    response = await recommend(await open_shop())
+    assert not response.products
+    assert response.basis == pb.CATALOGUE
+    assert response.freshness.at_least_reached
+
+
+async def test_when_nothing_is_known_about_demand_the_newest_products_come_first(shop: Any) -> None:
+    response = await recommend(shop, page_size=3, diversity=0.0)
+    assert ids(response) == ["book-2", "book-1", "book-0"]
+    assert response.basis == pb.CATALOGUE
+    assert response.products[0].reason == "New in the catalogue."
+
+
+async def test_a_new_shopper_gets_what_trends(shop: Any) -> None:
+    for user in ("u1", "u2", "u3"):
+        await shop.did(user, ("lamp-1", Kind.VIEW))
+    await shop.did("u4", ("boot-0", Kind.VIEW))
+    response = await recommend(shop, "nobody", page_size=2, diversity=0.0)
+    assert ids(response) == ["lamp-1", "boot-0"]
+    assert response.basis == pb.TRENDING
+    assert [part.modality for part in response.products[0].contributions] == ["trending"]
+    assert list(response.products[0].sources) == [pb.TRENDING_NOW]
+
+
+# --- whom something is known of
+
+
+async def test_a_click_brings_products_like_it_and_says_why(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    response = await recommend(shop, page_size=2)
+    assert set(ids(response)) == {"boot-1", "boot-2"}
+    assert response.basis == pb.PROFILE
+    best = response.products[0]
+    assert best.because_product_id == "boot-0"
+    assert "“Boot-0”, which you looked at." in best.reason
+    assert best.title == best.product_id.title()
+    assert best.price == pytest.approx(20.0 + int(best.product_id[-1]))
+    assert response.freshness.profile_event_time.seconds > 0
+
+
+async def test_the_score_is_exactly_the_sum_of_its_contributions(shop: Any) -> None:
+    await shop.did("bob", ("boot-0", Kind.CLICK), ("boot-1", Kind.PURCHASE))
+    await shop.did("ann", ("boot-0", Kind.CLICK), ("lamp-0", Kind.PURCHASE), ("shirt-1", Kind.DISLIKE))
+    response = await recommend(shop, page_size=12)
+    assert len(response.products) > 5
+    for product in response.products:
+        total = 0.0
+        for part in product.contributions:
+            total += part.value
+        assert product.score == total
+        values = [part.value for part in product.contributions]
+        assert values == sorted(values, reverse=True)
+        assert 0.0 not in values
+
+
+@pytest.mark.parametrize("name", ["text", "image", "joint", "behaviour", "trending"])
+async def test_a_weight_of_zero_switches_a_modality_off(shop: Any, name: str) -> None:
+    await shop.did("bob", ("boot-0", Kind.CLICK), ("boot-1", Kind.CLICK))
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    with_it = await recommend(shop, page_size=12)
+    assert any(part.modality == name for product in with_it.products for part in product.contributions)
+    without = await recommend(shop, page_size=12, weights=pb.ModalityWeights(**{name: 0.0}))
+    assert not any(part.modality == name for product in without.products for part in product.contributions)
+
+
+async def test_weights_steer_towards_the_look(shop: Any) -> None:
+    await shop.did("ann", ("boot-1", Kind.CLICK))
+    text_off = pb.ModalityWeights(text=0.0, joint=0.0, image=10.0, trending=0.0)
+    response = await recommend(shop, page_size=3, weights=text_off, diversity=0.0)
+    assert set(ids(response)) == {"shirt-1", "lamp-1", "book-1"}
+
+
+async def test_a_dislike_pushes_products_like_it_away(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK), ("lamp-0", Kind.CLICK))
+    before = (await recommend(shop, page_size=12, diversity=0.0)).products
+    await shop.did("ann", ("lamp-1", Kind.DISLIKE))
+    after = (await recommend(shop, page_size=12, diversity=0.0)).products
+    score_before = {product.product_id: product.score for product in before}
+    score_after = {product.product_id: product.score for product in after}
+    assert score_after["lamp-2"] < score_before["lamp-2"] - 0.3
+    # boot-2 has neither the disliked lamp's kind nor its look.
+    assert score_after["boot-2"] == pytest.approx(score_before["boot-2"], abs=0.01)
+
+
+async def test_a_hidden_product_never_comes_back_even_when_seen_ones_may(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK), ("boot-1", Kind.HIDE))
+    response = await recommend(shop, page_size=12, filter=pb.Filter(include_seen=True))
+    assert "boot-1" not in ids(response)
+    assert "boot-0" in ids(response)
+
+
+async def test_seen_products_are_left_out_unless_asked_for(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.VIEW), ("lamp-0", Kind.PURCHASE))
+    assert not {"boot-0", "lamp-0"} & set(ids(await recommend(shop, page_size=12)))
+    seen_too = await recommend(shop, page_size=12, filter=pb.Filter(include_seen=True))
+    assert {"boot-0", "lamp-0"} <= set(ids(seen_too))
+
+
+async def test_others_choices_count_as_behaviour(shop: Any) -> None:
+    for user in ("u1", "u2", "u3", "u4"):
+        await shop.did(user, ("boot-0", Kind.CLICK), ("book-2", Kind.CLICK))
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    response = await recommend(shop, page_size=12)
+    book = next(product for product in response.products if product.product_id == "book-2")
+    assert "behaviour" in {part.modality for part in book.contributions}
+    assert pb.CO_VISIT in book.sources
+
+
+# --- filters
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (pb.Filter(categories=["lamp"]), {"lamp-0", "lamp-1", "lamp-2"}),
+        (pb.Filter(categories=["lamp", "unheard-of"]), {"lamp-0", "lamp-1", "lamp-2"}),
+        (pb.Filter(categories=["unheard-of"]), set()),
+        (pb.Filter(brands=["brand-2"]), {"shirt-2", "boot-2", "lamp-2", "book-2"}),
+        (pb.Filter(min_price=40.0, max_price=41.0), {"book-0", "book-1"}),
+        (pb.Filter(categories=["lamp"], excluded_product_ids=["lamp-1", "nobody"]), {"lamp-0", "lamp-2"}),
+    ],
+)
+@pytest.mark.parametrize("user", ["ann", "new"])
+async def test_a_filter_lets_only_these_pass(shop: Any, wanted: pb.Filter, expected: set[str], user: str) -> None:
+    await shop.did("ann", ("shirt-0", Kind.CLICK))
+    response = await recommend(shop, user, page_size=50, filter=wanted)
+    assert set(ids(response)) == expected
+
+
+async def test_a_product_without_a_price_passes_no_bound(shop: Any) -> None:
+    shop.product("gift", 0)
+    assert "gift" in ids(await recommend(shop, page_size=50))
+    assert "gift" not in ids(await recommend(shop, page_size=50, filter=pb.Filter(min_price=0.0)))
+
+
+async def test_unavailable_and_removed_products_are_never_recommended(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    shop.product("boot-1", 1, available=False)
+    shop.add(
+        stream_pb2.Representation(
+            product_id="boot-2", product_number=shop.number("boot-2"), model_version="m1", removed=True
+        )
+    )
+    answer = ids(await recommend(shop, page_size=50))
+    assert not {"boot-1", "boot-2"} & set(answer)
+    shop.product("boot-2", 1)
+    assert "boot-2" in ids(await recommend(shop, page_size=50))
+
+
+# --- pages and variety
+
+
+async def test_pages_hold_the_whole_ranking_once(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    whole = ids(await recommend(shop, page_size=50, diversity=0.0))
+    assert len(whole) == 11
+    pages: list[str] = []
+    token = ""
+    while True:
+        page = await recommend(shop, page_size=4, page_token=token, diversity=0.0)
+        pages += ids(page)
+        if not (token := page.next_page_token):
+            break
+        await shop.did("ann", ("lamp-0", Kind.CLICK))
+    assert pages == whole
+
+
+async def test_a_page_asked_for_twice_is_the_same(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    first = await recommend(shop, page_size=3)
+    second = ids(await recommend(shop, page_size=3, page_token=first.next_page_token))
+    await recommend(shop, page_size=5, page_token=first.next_page_token)
+    assert ids(await recommend(shop, page_size=3, page_token=first.next_page_token)) == second
+    assert not set(second) & set(ids(first))
+
+
+@pytest.mark.parametrize("other", [{"user": "bob"}, {"diversity": 0.9}, {"filter": pb.Filter(brands=["brand-1"])}])
+async def test_a_page_token_with_other_arguments_is_refused(shop: Any, other: dict[str, Any]) -> None:
+    first = await recommend(shop, page_size=3)
+    code, field, _ = await refused(recommend(shop, page_token=first.next_page_token, **other))
+    assert (code, field) == (grpc.StatusCode.INVALID_ARGUMENT, "page_token")
+
+
+async def test_diversity_mixes_kinds_and_keeps_the_best_first(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.PURCHASE))
+    plain = ids(await recommend(shop, page_size=3, diversity=0.0))
+    varied = ids(await recommend(shop, page_size=3, diversity=0.8))
+    assert plain[0] == varied[0]
+    assert {name.split("-")[0] for name in plain[:2]} == {"boot"}
+    assert len({name.split("-")[0] for name in varied}) == 3
+
+
+# --- freshness
+
+
+async def test_an_answer_waits_for_the_callers_own_click(shop: Any) -> None:
+    token = write_token([Position(TOPICS.interactions, 0, 0)])
+    asking = asyncio.create_task(recommend(shop, page_size=2, at_least=[token]))
+    await somebody_waits(shop)
+    await shop.did("ann", ("lamp-0", Kind.CLICK))
+    response = await asking
+    assert set(ids(response)) == {"lamp-1", "lamp-2"}
+    assert response.freshness.at_least_reached
+    assert response.freshness.waited.nanos > 0
+    assert response.freshness.interactions == [stream_pb2.Position(topic=TOPICS.interactions, partition=0, offset=1)]
+
+
+async def test_when_time_is_up_the_answer_comes_all_the_same(shop: Any) -> None:
+    token = write_token([Position(TOPICS.interactions, 0, 7)])
+    response = await recommend(shop, at_least=[token], at_least_wait={"nanos": 30_000_000})
+    assert not response.freshness.at_least_reached
+    assert 0.02 < response.freshness.waited.nanos / 1e9 < 0.2
+    assert response.products
+
+
+async def test_the_callers_deadline_is_shorter_than_the_wait(shop: Any) -> None:
+    token = write_token([Position(TOPICS.interactions, 0, 7)])
+    begun = time.monotonic()
+    response = await recommend(shop, timeout=0.15, at_least=[token], at_least_wait={"seconds": 20})
+    assert time.monotonic() - begun < 0.15
+    assert not response.freshness.at_least_reached
+
+
+async def test_an_answer_waits_until_a_new_product_is_read(shop: Any) -> None:
+    source = Position(TOPICS.products, 2, 5)
+    asking = asyncio.create_task(recommend(shop, page_size=1, diversity=0.0, at_least=[write_token([source])]))
+    await somebody_waits(shop)
+    shop.product(
+        "new-boot",
+        1,
+        time_us=1_800_000_000_000_000,
+        source=stream_pb2.Position(topic=source.topic, partition=2, offset=5),
+    )
+    response = await asking
+    assert ids(response) == ["new-boot"]
+    assert response.freshness.at_least_reached
+    assert response.freshness.catalogue_event_time.seconds == 1_800_000_000
+
+
+async def test_a_change_that_caused_no_representation_is_reached_too(shop: Any) -> None:
+    shop.catalog.apply("catalog", [], [], [Advance(TOPICS.products, 0, 0, 4, 0)])
+    shop.ends = dict(shop.mirror.positions)
+    token = write_token([Position(TOPICS.products, 0, 3)])
+    assert (await recommend(shop, at_least=[token])).freshness.at_least_reached
+    shop.ends = {0: shop.mirror.positions[0] + 1}
+    late = await recommend(shop, at_least=[token], at_least_wait={"nanos": 300_000_000})
+    assert not late.freshness.at_least_reached
+
+
+# --- what is down
+
+
+async def test_without_the_store_trends_are_served_and_said_to_be_degraded(shop: Any, monkeypatch: Any) -> None:
+    await shop.did("ann", ("lamp-0", Kind.CLICK))
+
+    def down(*_: Any) -> Any:
+        raise DependencyDown("sql", "connection refused")
+
+    for name in ("profile", "progress", "behaviour", "trending", "change_counter"):
+        monkeypatch.setattr(shop.serving, name, down)
+    response = await recommend(
+        shop, page_size=1, at_least=[write_token([Position(TOPICS.interactions, 0, 0)])], at_least_wait={}
+    )
+    assert response.basis == pb.TRENDING
+    assert ids(response) == ["lamp-0"]
+    assert response.freshness.degraded
+    assert response.freshness.degraded_reasons == ["sql: connection refused; answered without the shopper's profile"]
+
+
+async def index_shop(open_shop: Any, **settings: Any) -> Any:
+    shop = await open_shop(retrieval="index", **settings)
+    for i in range(20):
+        shop.product(f"p{i}", i % 8)
+    rows = shop.mirror.count
+    await shop.index.upsert(shop.mirror.numbers[:rows].astype("i8"), shop.mirror.vectors[:rows].copy())
+    shop.mirror.settle({0: rows})
+    await shop.did("ann", ("p0", Kind.CLICK))
+    return shop
+
+
+async def test_beyond_the_limit_the_index_is_asked(open_shop: Any) -> None:
+    shop = await index_shop(open_shop)
+    response = await recommend(shop, page_size=2)
+    assert shop.index.searches == 1
+    assert set(ids(response)) == {"p8", "p16"}
+    assert not response.freshness.degraded
+
+
+async def test_what_the_index_does_not_show_yet_is_found_all_the_same(open_shop: Any) -> None:
+    shop = await index_shop(open_shop)
+    shop.product("fresh", 0)
+    response = await recommend(shop, page_size=3)
+    fresh = next(product for product in response.products if product.product_id == "fresh")
+    assert list(fresh.sources) == [pb.FRESH]
+
+
+async def test_with_the_index_down_or_slow_vectors_are_scanned_and_it_is_said(open_shop: Any) -> None:
+    shop = await index_shop(open_shop)
+    shop.index.down = True
+    response = await recommend(shop, page_size=2)
+    assert set(ids(response)) == {"p8", "p16"}
+    assert response.freshness.degraded_reasons == ["milvus: connection refused; exact scan used"]
+    shop.index.down, shop.index.seconds = False, 60.0
+    begun = time.monotonic()
+    slow = await recommend(shop, page_size=2, timeout=0.2)
+    assert time.monotonic() - begun < 0.2
+    assert set(ids(slow)) == {"p8", "p16"}
+    assert slow.freshness.degraded
+
+
+async def test_a_filter_that_leaves_few_is_scanned(open_shop: Any) -> None:
+    shop = await index_shop(open_shop)
+    shop.product("rare", 3, categories=["rare"])
+    response = await recommend(shop, filter=pb.Filter(categories=["rare"]))
+    assert ids(response) == ["rare"]
+    assert shop.index.searches == 0
+
+
+# --- exposures
+
+
+async def test_what_was_shown_is_recorded(shop: Any) -> None:
+    await shop.did("ann", ("boot-0", Kind.CLICK))
+    response = await recommend(shop, page_size=2, session_id="s1")
+    exposure = shop.written.exposures()[0]
+    assert exposure.attribution_token == response.attribution_token != ""
+    assert (exposure.user_id, exposure.session_id, exposure.model_version) == ("ann", "s1", "m1")
+    assert [(item.product_id, item.rank, item.score, item.propensity) for item in exposure.items] == [
+        (product.product_id, rank, product.score, 1.0) for rank, product in enumerate(response.products)
+    ]
+    await recommend(shop, page_size=2, page_token=response.next_page_token)
+    assert [item.rank for item in shop.written.exposures()[1].items] == [2, 3]
+
+
+async def test_a_dry_run_records_nothing(shop: Any) -> None:
+    await recommend(shop, dry_run=True)
+    assert not shop.written.records
+
+
+async def test_exposures_beyond_the_limit_are_dropped_and_counted(shop: Any) -> None:
+    shop.written.confirm = False
+    for _ in range(5):
+        await recommend(shop)
+    assert len(shop.written.records) == 3
+    assert shop.exposures.dropped == 2
+
+
+# --- similar products, health
+
+
+async def test_products_like_one_product(shop: Any) -> None:
+    response = await shop.ask.ListSimilarProducts(pb.ListSimilarProductsRequest(product_id="lamp-1", page_size=2))
+    assert set(ids(response)) == {"lamp-0", "lamp-2"}
+    assert "“Lamp-1”." in response.products[0].reason
+
+
+async def test_products_like_an_unknown_one_are_not_found(shop: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await shop.ask.ListSimilarProducts(pb.ListSimilarProductsRequest(product_id="nothing"))
+    assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+    assert "'nothing'" in (raised.value.details() or "")
+
+
+async def test_health_says_not_serving_until_told(shop: Any) -> None:
+    stub = health_pb2_grpc.HealthStub(shop.channel)
+    name = "freshet.v1.RecommendationService"
+    asked = health_pb2.HealthCheckRequest(service=name)
+    assert (await stub.Check(asked)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    await shop.server.ready(True)
+    assert (await stub.Check(asked)).status == health_pb2.HealthCheckResponse.SERVING
