@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,9 +31,10 @@ class _Guard:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner = 0
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def tell(self, word: str, group: int) -> None:
+    def pipe(self) -> IO[bytes]:
+        """What the guard reads, starting it where there is none yet. A forked process gets a guard of its own."""
         with self._lock:
             if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
                 self._owner = os.getpid()
@@ -42,15 +44,21 @@ class _Guard:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    text=True,
+                    bufsize=0,
                 )
-            stdin = self._process.stdin
-            assert stdin is not None
-            stdin.write(f"{word} {group}\n")
-            stdin.flush()
+            pipe = self._process.stdin
+            assert pipe is not None
+            return pipe
+
+    def forget(self, group: int) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe().write(f"remove {group}\n".encode())
 
 
 _GUARD = _Guard()
+
+_REGISTER_AND_RUN = 'echo "add $$" >&0; exec "$@" </dev/null'
+"""The child tells the guard of itself before it becomes the program: so there is no moment at which nobody knows it."""
 
 
 class Child:
@@ -90,7 +98,7 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(10.0)
         _wait_group_gone(self.pid, 5.0)
-        _GUARD.tell("remove", self.pid)
+        _GUARD.forget(self.pid)
         self._removed = True
 
 
@@ -107,13 +115,15 @@ def spawn(
     `environment` is added to this process's own, less its FRESHET_ variables: a component is told all of its settings.
     Raises StackError when the program cannot be started.
     """
+    if shutil.which(command[0]) is None:
+        raise StackError(f"{name} cannot be started: there is no program {command[0]}")
     log.parent.mkdir(parents=True, exist_ok=True)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
     with log.open("ab") as output:
         try:
             process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _REGISTER_AND_RUN, name, *command],
+                stdin=_GUARD.pipe(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=inherited | dict(environment or {}),
@@ -122,7 +132,6 @@ def spawn(
             )
         except OSError as error:
             raise StackError(f"{name} cannot be started: {error}") from error
-    _GUARD.tell("add", process.pid)
     return Child(name, process)
 
 
