@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Barrier
 from types import ModuleType
@@ -412,3 +415,38 @@ def test_stores_may_be_used_from_any_thread(backend: Backend) -> None:
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(write_and_read, range(8)))
     assert all(progress.next_offset == 10 for progress in profiles.progress("profiles").values())
+
+
+def apply_for_ever(url: str, applied: Connection) -> None:
+    store = sql.open_profile_store(url)
+    known = store.progress("profiles").get((TOPIC, 0))
+    start = known.next_offset if known is not None else 0
+    for offset in itertools.count(start):
+        users = [ProfileRow(f"u-{i}", offset.to_bytes(8), offset) for i in range(300)]
+        store.apply("profiles", users, [], [advance(offset, offset + 1)])
+        applied.send(offset + 1)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)
+def test_a_killed_worker_leaves_rows_and_offset_that_agree(backend: Backend) -> None:
+    """Invariants 1 and 2: what was reported as applied is there, and rows and offset are of one transaction."""
+    fresh = multiprocessing.get_context("spawn")
+    store = backend.profiles()
+    for _ in range(3):
+        reports, applied = fresh.Pipe(duplex=False)
+        process = fresh.Process(target=apply_for_ever, args=(backend.url, applied))
+        process.start()
+        applied.close()
+        reported = [reports.recv() for _ in range(10)]
+        process.kill()
+        process.join(30)
+        with suppress(EOFError):
+            while True:
+                reported.append(reports.recv())
+        reports.close()
+        # The server may still be committing what it was last sent: rows are compared with an offset that stood still.
+        stands, written = -1, set[bytes]()
+        while stands != (stands := store.progress("profiles")[TOPIC, 0].next_offset):
+            written = set(store.load_profiles([f"u-{i}" for i in range(300)]).values())
+        assert stands >= reported[-1]
+        assert written == {(stands - 1).to_bytes(8)}

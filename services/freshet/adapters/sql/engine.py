@@ -94,6 +94,10 @@ def parse(url: str) -> URL:
             raise ConfigurationError(f"database_url begins with {other}://; it must be sqlite:///… or postgresql://…")
 
 
+def _without_secrets(url: URL) -> str:
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
 def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
@@ -102,7 +106,7 @@ class SqliteDatabase(Database):
     embedded = True
 
     def __init__(self, url: URL, check_revision: bool = True) -> None:
-        self.name = url.render_as_string()
+        self.name = _without_secrets(url)
         self._path = Path(url.database or "")
         self._check_revision = check_revision
         self._engine = _sqlite_engine(url)
@@ -177,7 +181,7 @@ class PostgresqlDatabase(Database):
     embedded = False
 
     def __init__(self, url: URL, check_revision: bool = True) -> None:
-        self.name = url.render_as_string()
+        self.name = _without_secrets(url)
         self._engine = create_engine(url, pool_size=4, max_overflow=12, pool_timeout=BUSY_TIMEOUT_SECONDS)
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._unchecked = check_revision
