@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -87,3 +87,62 @@ class ProductState:
     fields: Mapping[str, Stamped] = field(default_factory=dict)
     upserted: Version | None = None
     removed: Version | None = None
+
+
+BEFORE_ALL = Version(0, -1)
+"""Older than every change: event times and offsets start at 0."""
+
+
+def merge(state: ProductState, change: Change, version: Version) -> ProductState:
+    """The state after one more change. Order of arrival and repeats do not matter, for each register keeps its newest.
+
+    No two changes of one product share a version, so that there are no ties to break: a product's records are in
+    one partition, where an offset is given once. Raises ValueError when the change is of another product.
+    """
+    product_id = change.product_id if isinstance(change, Removal) else change.product.product_id
+    if product_id != state.product_id:
+        raise ValueError(f"a change of product {product_id!r} cannot be merged into {state.product_id!r}")
+    match change:
+        case Removal():
+            return replace(state, removed=_newer(state.removed, version))
+        case Upsert(product):
+            upserted = _newer(state.upserted, version)
+            return replace(state, fields=_stamp(state.fields, product, FIELDS, version), upserted=upserted)
+        case Patch(product, paths):
+            return replace(state, fields=_stamp(state.fields, product, paths, version))
+
+
+def live(state: ProductState) -> bool:
+    """Whether the shop has the product: it was upserted, and not removed since."""
+    return state.upserted is not None and (state.removed is None or state.upserted > state.removed)
+
+
+def product(state: ProductState) -> Product:
+    """The facts as they stand. What was said before the product was last removed no longer counts."""
+    values = {
+        name: stamped.value
+        for name, stamped in state.fields.items()
+        if state.removed is None or stamped.version > state.removed
+    }
+    return Product(state.product_id, **values)
+
+
+def newest(state: ProductState) -> Version:
+    """The version of the newest change merged so far; BEFORE_ALL when there was none."""
+    versions = [stamped.version for stamped in state.fields.values()]
+    versions += [version for version in (state.upserted, state.removed) if version is not None]
+    return max(versions, default=BEFORE_ALL)
+
+
+def _newer(known: Version | None, version: Version) -> Version:
+    return version if known is None else max(known, version)
+
+
+def _stamp(
+    fields: Mapping[str, Stamped], product: Product, names: Iterable[str], version: Version
+) -> Mapping[str, Stamped]:
+    stamped = dict(fields)
+    for name in names:
+        if name not in fields or version > fields[name].version:
+            stamped[name] = Stamped(getattr(product, name), version)
+    return stamped
