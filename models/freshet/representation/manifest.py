@@ -35,7 +35,7 @@ class Manifest(BaseModel):
     model_version: str
     segments: tuple[SegmentEntry, ...]
     typical_prices: dict[str, float]
-    """Median log1p price per category; under "" that of the whole catalogue."""
+    """Median log price per category; under "" that of the whole catalogue."""
     ranking: dict[str, float]
     """Default weights of the score's parts, and how touches are pooled; names as in freshet.domain.scoring."""
     training: dict[str, str | int | float]

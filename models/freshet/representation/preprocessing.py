@@ -31,6 +31,8 @@ TEXT_WORDS = 96
 PIXELS = 64
 PRICE_CENTRES = np.linspace(-3.0, 3.0, 12, dtype=np.float32)
 PRICE_FEATURES = 2 * len(PRICE_CENTRES)
+LEAST_PRICE = 1e-6
+"""A price of nothing counts as this, so that it has a logarithm."""
 RATING_FEATURES = 7
 WORDS_READ = 10_000
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
@@ -119,21 +121,27 @@ def _on_white(picture: Pictures.Image) -> Pictures.Image:
     return picture.convert("RGB")
 
 
+def log_price(prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Natural logarithm: what is twice as dear is as far away at any price, in any currency."""
+    logs: NDArray[np.float64] = np.log(np.maximum(prices, LEAST_PRICE))
+    return logs
+
+
 def price_features(
     prices: Sequence[float], categories: Sequence[Sequence[str]], typical: Mapping[str, float]
 ) -> dict[str, NDArray[np.float32]]:
     """{"price": float32 (products, PRICE_FEATURES)}: where the price lies in its category, and in the catalogue.
 
-    Piecewise features of the logarithm: a bump around each centre. `typical` holds the median log1p price per
+    Piecewise features of the logarithm: a bump around each centre. `typical` holds the median log price per
     category, and under "" that of all.
     """
     overall = typical.get("", 0.0)
-    logs = np.log1p(np.asarray(prices, dtype=np.float64))
+    logs = log_price(np.asarray(prices, dtype=np.float64))
     nearest = [next((typical[name] for name in reversed(names) if name in typical), overall) for names in categories]
     relative = (logs - np.asarray(nearest, dtype=np.float64)).astype(np.float32)
     absolute = (logs - overall).astype(np.float32)
     bumps = [
-        np.exp(-np.square((value.clip(-3.0, 3.0)[:, None] - PRICE_CENTRES) / 0.4)) for value in (relative, absolute)
+        np.exp(-np.square((value.clip(-3.0, 3.0)[:, None] - PRICE_CENTRES) / 0.5)) for value in (relative, absolute)
     ]
     return {"price": np.concatenate(bumps, axis=1).astype(np.float32)}
 

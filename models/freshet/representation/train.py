@@ -71,12 +71,12 @@ class Trained:
 
 
 def typical_prices(data: TrainingData) -> dict[str, float]:
-    """Median log1p price per category, and under "" that of all."""
+    """Median log price per category, and under "" that of all."""
     by_category: dict[str, list[float]] = {"": []}
     for product in data.products:
         if product.price is not None:
             for name in ("", *product.categories):
-                by_category.setdefault(name, []).append(float(np.log1p(product.price)))
+                by_category.setdefault(name, []).append(float(pre.log_price(np.array(product.price))))
     return {name: round(float(np.median(logs)), 6) for name, logs in sorted(by_category.items()) if logs}
 
 
