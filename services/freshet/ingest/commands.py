@@ -1,0 +1,327 @@
+"""`freshet publish`, `freshet import` and `freshet serve ingest`. May import bootstrap and this room."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from freshet import bootstrap
+from freshet.adapters.kafka import ensure_topics
+from freshet.domain.progress import Position
+from freshet.errors import DependencyDown, InvalidInput
+from freshet.ingest import hm
+from freshet.ingest.files import STANDARD_INPUT, Format, format_of, read_rows
+from freshet.ingest.mapping import Columns, What, read_columns
+from freshet.ingest.publish import Source, Summary, events_of, publish_events
+from freshet.ingest.records import RecordWriter
+from freshet.ingest.sources import DAY_US, hm_interactions, hm_products
+from freshet.settings import Settings
+
+publish_app = typer.Typer(no_args_is_help=True, help="Publish products, reviews or interactions from files.")
+import_app = typer.Typer(no_args_is_help=True, help="Publish a known data set.")
+ERRORS_SHOWN = 50
+BULK_LINGER_MS = 20.0
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSON Lines, CSV or Parquet, also .gz; - is stdin.")]
+FormatOption = Annotated[Format | None, typer.Option("--format", help="Default: by the file's name; stdin: jsonl.")]
+MapOption = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is a field.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="The same for every row.")]
+MappingOption = Annotated[
+    Path | None, typer.Option("--mapping", metavar="TOML", help="A file with tables [columns] and [constants].")
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the workers have applied it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="End with a summary as one JSON object.")]
+
+
+class Dates(StrEnum):
+    """Which times imported events get."""
+
+    REAL = "real"
+    RECENT = "recent"
+
+
+@publish_app.command("products", help="One product per row: a row replaces the whole product.")
+def publish_products(
+    files: Files,
+    format: FormatOption = None,
+    columns: MapOption = None,
+    constants: SetOption = None,
+    mapping: MappingOption = None,
+    patch: Annotated[bool, typer.Option("--patch", help="Change only the columns that the file has.")] = False,
+    strict: StrictOption = False,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    chosen = read_columns(What.PRODUCTS, mapping, columns or (), constants or ())
+    _publish_files(files, format, chosen, patch, strict, wait, as_json)
+
+
+@publish_app.command("reviews", help="One review per row.")
+def publish_reviews(
+    files: Files,
+    format: FormatOption = None,
+    columns: MapOption = None,
+    constants: SetOption = None,
+    mapping: MappingOption = None,
+    strict: StrictOption = False,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    chosen = read_columns(What.REVIEWS, mapping, columns or (), constants or ())
+    _publish_files(files, format, chosen, False, strict, wait, as_json)
+
+
+@publish_app.command("interactions", help="One interaction per row.")
+def publish_interactions(
+    files: Files,
+    format: FormatOption = None,
+    columns: MapOption = None,
+    constants: SetOption = None,
+    mapping: MappingOption = None,
+    strict: StrictOption = False,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    chosen = read_columns(What.INTERACTIONS, mapping, columns or (), constants or ())
+    _publish_files(files, format, chosen, False, strict, wait, as_json)
+
+
+@import_app.callback()
+def import_root() -> None:
+    """A group, so that each data set is a command of its own."""
+
+
+@import_app.command("hm", help="H&M's articles and purchases (hm_week5core, hm_full_tables).")
+def import_hm(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds articles.csv or articles.parquet.")],
+    splits: Annotated[str, typer.Option(help="Which purchases, where the data set has splits.")] = "train",
+    dates: Annotated[
+        Dates, typer.Option(help="recent: moved by whole days, so that the last day is yesterday.")
+    ] = Dates.REAL,
+    images: Annotated[bool, typer.Option(help="Send the pictures along.")] = True,
+    wait: WaitOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    console = Console(stderr=True, highlight=False)
+    chosen = tuple(part.strip() for part in splits.split(",") if part.strip())
+    shift_us = shift_to_yesterday(directory, chosen, dates)
+    if hm.has_splits(directory):
+        console.print(f"Purchases of split {', '.join(chosen)} only; --splits chooses others.")
+    settings = Settings()
+    started = time.monotonic()
+    products = publish_all(settings, hm_products(directory, images=images), "products", console)
+    purchases = publish_all(settings, hm_interactions(directory, chosen, shift_us), "purchases", console)
+    if wait:
+        wait_applied(settings, products, purchases, console=console)
+    summary = {
+        "products": products.published,
+        "interactions": purchases.published,
+        "rejected": products.rejected + purchases.rejected,
+        "splits": list(chosen) if hm.has_splits(directory) else [],
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    _finish(summary, as_json, console)
+
+
+def shift_to_yesterday(directory: Path, splits: tuple[str, ...], dates: Dates) -> int:
+    """Whole days, in microseconds, that bring the newest purchase's day to yesterday; 0 for real dates."""
+    if dates is Dates.REAL:
+        return 0
+    newest = max((purchase.time_us for purchase in hm.read_purchases(directory, splits)), default=0)
+    return ((time.time_ns() // 1_000) // DAY_US - 1 - newest // DAY_US) * DAY_US
+
+
+def publish_all(settings: Settings, sources: Iterable[Source], noun: str, console: Console) -> Summary:
+    """Publish events with progress; a bad one is printed and passed over. Raises DependencyDown."""
+    return _publish(settings, sources, noun, console, strict=False)
+
+
+def wait_applied(settings: Settings, *summaries: Summary, console: Console, timeout_seconds: float = 3600.0) -> None:
+    """Wait until the workers have applied every record published, watching what they have stored.
+
+    Raises DependencyDown when no worker gets any further for a minute.
+    """
+    last: dict[tuple[str, int], Position] = {}
+    for summary in summaries:
+        last |= summary.last
+    worker_of = {
+        settings.topics.products: "catalog",
+        settings.topics.reviews: "catalog",
+        settings.topics.interactions: "profiles",
+    }
+    store = bootstrap.serving_store(settings)
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task("applied", total=None, rate="")
+            begun = moved = time.monotonic()
+            least: int | None = None
+            while True:
+                done = {worker: store.progress(worker) for worker in set(worker_of.values())}
+                left = 0
+                for place, position in last.items():
+                    reached = done[worker_of[place[0]]].get(place)
+                    left += max(0, position.offset + 1 - (reached.next_offset if reached else 0))
+                if least is None:
+                    bar.update(task, total=left)
+                if least is None or left < least:
+                    least, moved = left, time.monotonic()
+                bar.update(task, completed=(bar.tasks[task].total or 0) - left, rate=f"{left:,} left")
+                if left == 0:
+                    return
+                if time.monotonic() - moved > 60 or time.monotonic() - begun > timeout_seconds:
+                    raise DependencyDown(
+                        "workers", f"{left:,} records are not applied and nothing moves; see `freshet lag`"
+                    )
+                time.sleep(0.05)
+    finally:
+        store.close()
+
+
+def serve_ingest() -> None:
+    """Run IngestionService until SIGTERM or SIGINT."""
+    from freshet.telemetry import configure_logging
+
+    settings = Settings()
+    configure_logging(settings, "ingest")
+    import uvloop
+
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    import structlog
+
+    from freshet.ingest.server import running
+    from freshet.ingest.service import IngestionService
+
+    log = structlog.get_logger(__name__)
+    producer = bootstrap.producer(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    service = IngestionService(producer, record_writer(settings))
+    check = partial(ensure_topics, settings.kafka_url, settings.topics, 4.0)
+    try:
+        async with running(service, settings.ingest, check) as address:
+            log.info("ingest.serving", address=address, kafka=settings.kafka_url)
+            await stop.wait()
+    finally:
+        await asyncio.to_thread(producer.close)
+
+
+def record_writer(settings: Settings) -> RecordWriter:
+    return RecordWriter(settings.topics, source="freshet/ingest", record_bytes=settings.stream.record_bytes)
+
+
+def _publish_files(
+    files: list[str],
+    format: Format | None,
+    columns: Columns,
+    patch: bool,
+    strict: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    console = Console(stderr=True, highlight=False)
+    settings = Settings()
+    formats = [format_of(name, format) for name in files]
+    unused: dict[str, None] = {}
+
+    def sources() -> Iterator[Source]:
+        for name, written in zip(files, formats, strict=True):
+            folder = Path(name).parent if name != STANDARD_INPUT else None
+            rows = read_rows(name, written)
+            for index, read in enumerate(rows):
+                if index == 0 and not {"upsert", "patch", "removal"} & read.row.keys():
+                    unused.update(dict.fromkeys(columns.unused(read.row)))
+                yield from events_of([read], columns, patch=patch, folder=folder)
+
+    started = time.monotonic()
+    summary = _publish(settings, sources(), columns.what.value, console, strict=strict)
+    if unused:
+        console.print(f"Columns not used: {', '.join(unused)}. --map FIELD=COLUMN uses one.", markup=False)
+    if wait and summary.last:
+        wait_applied(settings, summary, console=console)
+    seconds = time.monotonic() - started
+    _finish(
+        {
+            "what": columns.what.value,
+            "read": summary.read,
+            "published": summary.published,
+            "rejected": summary.rejected,
+            "seconds": round(seconds, 3),
+        },
+        as_json,
+        console,
+    )
+
+
+def _publish(settings: Settings, sources: Iterable[Source], noun: str, console: Console, *, strict: bool) -> Summary:
+    shown = 0
+
+    def rejected(place: str, error: InvalidInput) -> None:
+        nonlocal shown
+        shown += 1
+        if shown <= ERRORS_SHOWN:
+            console.print(f"{place}: {error}", markup=False, soft_wrap=True)
+        elif shown == ERRORS_SHOWN + 1:
+            console.print("… further bad rows are only counted")
+
+    producer = bootstrap.producer(settings, linger_ms=BULK_LINGER_MS)
+    ensure_topics(settings.kafka_url, settings.topics, 10.0)
+    try:
+        with _bar(console) as bar:
+            task = bar.add_task(noun, total=None, rate="")
+            update = _rate_of(bar, task)
+            return publish_events(
+                sources, producer, record_writer(settings), rejected=rejected, progress=update, strict=strict
+            )
+    finally:
+        producer.close()
+
+
+def _rate_of(bar: Progress, task: object) -> Callable[[Summary], None]:
+    begun = time.monotonic()
+
+    def update(summary: Summary) -> None:
+        rate = summary.published / max(time.monotonic() - begun, 1e-3)
+        bar.update(task, completed=summary.read, rate=f"{summary.published:,} confirmed, {rate:,.0f}/s")  # type: ignore[arg-type]
+
+    return update
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:12s}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        yield bar
+
+
+def _finish(summary: dict[str, object], as_json: bool, console: Console) -> None:
+    names: Collection[str] = [name for name in summary if name not in ("what", "splits")]
+    console.print(", ".join(f"{name} {summary[name]:,}" for name in names), markup=False)
+    if as_json:
+        print(json.dumps(summary))
+    if summary["rejected"]:
+        raise typer.Exit(1)
