@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -99,8 +100,10 @@ def publish(kafka: str, topic: str) -> Callable[[int, int], None]:
 
 
 @pytest.fixture
-def settings(kafka: str) -> Settings:
-    return Settings(kafka_url=kafka, stream=StreamSettings(retry_first_seconds=0.01, retry_longest_seconds=0.05))
+def settings(kafka: str, tmp_path: Path) -> Settings:
+    return Settings(
+        kafka_url=kafka, data_dir=tmp_path, stream=StreamSettings(retry_first_seconds=0.01, retry_longest_seconds=0.05)
+    )
 
 
 @asynccontextmanager
@@ -222,13 +225,13 @@ async def test_an_error_of_the_worker_itself_ends_it_and_commits_nothing(
     assert committed(kafka, handler.name, topic) == 0
 
 
-async def test_what_is_held_is_bounded(topic: str, publish: Callable[..., None], kafka: str) -> None:
+async def test_what_is_held_is_bounded(topic: str, publish: Callable[..., None], settings: Settings) -> None:
     """Invariant 6: a worker that cannot apply does not fetch on and on."""
     publish(4_000, size=10_000)
     limits = StreamSettings(fetched_bytes=4 * 2**20, batch_records=500)
     handler = Handler(name(), topic, Ledger())
     handler.gate.clear()
-    async with running(handler, Settings(kafka_url=kafka, stream=limits)) as worker:
+    async with running(handler, settings.model_copy(update={"stream": limits})) as worker:
         consumer = worker.app.consumer
         async with asyncio.timeout(20):
             while consumer._held_bytes < limits.fetched_bytes:  # noqa: ASYNC110
@@ -240,10 +243,12 @@ async def test_what_is_held_is_bounded(topic: str, publish: Callable[..., None],
     assert handler.ledger.count == 4_000
 
 
-async def test_a_record_larger_than_a_fetch_still_comes(topic: str, kafka: str, publish: Callable[..., None]) -> None:
+async def test_a_record_larger_than_a_fetch_still_comes(
+    topic: str, publish: Callable[..., None], settings: Settings
+) -> None:
     publish(1, size=3 * 2**20)
     handler = Handler(name(), topic, Ledger())
-    async with running(handler, Settings(kafka_url=kafka, stream=StreamSettings(fetched_bytes=2**20))):
+    async with running(handler, settings.model_copy(update={"stream": StreamSettings(fetched_bytes=2**20)})):
         await handler.until(lambda: handler.ledger.count >= 1)
     assert handler.ledger.count == 1
 

@@ -7,17 +7,23 @@ waiting will not mend; then the process ends, and whoever watches it starts it a
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import itertools
 import random
+import re
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import faust
 import structlog
+import xxhash
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from freshet.adapters.kafka import bootstrap_servers
@@ -28,6 +34,8 @@ from freshet.stream.batches import Record, Run, RunSchema, RunTransport
 
 log = structlog.get_logger()
 _FINISH_SECONDS = 1.5
+_SESSION_SECONDS = 10.0
+"""Another worker takes over the partitions of one that was silent for so long."""
 
 RECORDS = Counter("freshet_worker_records", "Records applied.", ["worker", "topic"])
 BATCH = Histogram(
@@ -71,6 +79,30 @@ class Batch:
         ]
 
 
+class Membership:
+    """A name in the consumer group that outlives a crash (KIP-345): who starts again gets its partitions at once.
+
+    The lowest number that no process on this machine holds; the lock on its file goes with the process.
+    """
+
+    def __init__(self, folder: Path, worker: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count():
+            self._file = (folder / f"{worker}-{number}.lock").open("w")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._file.close()
+                continue
+            host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100]
+            place = xxhash.xxh32_hexdigest(str(folder.absolute()).encode())
+            self.name = f"{worker}-{host}-{place}-{number}"
+            return
+
+    def release(self) -> None:
+        self._file.close()
+
+
 class Handler(Protocol):
     """A worker's work. `apply` returns when its effects are durable; it may be called again with the same batch."""
 
@@ -94,6 +126,7 @@ class Worker:
         self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=8)
         self._positions: dict[tuple[str, int], int] = {}
         self._generation = -1
+        self._membership = Membership(settings.data_dir / "run", handler.name)
         self._idle = asyncio.Lock()
         self._stop = asyncio.Event()
         self._datadir = tempfile.TemporaryDirectory(prefix="freshet-faust-")
@@ -117,6 +150,9 @@ class Worker:
             broker_commit_livelock_soft_timeout=86_400.0,
             broker_max_poll_records=limits.batch_records,
             broker_max_poll_interval=86_400.0,
+            broker_session_timeout=_SESSION_SECONDS,
+            broker_heartbeat_interval=_SESSION_SECONDS / 4,
+            consumer_group_instance_id=self._membership.name,
             # The fetcher holds at most this much of each partition beside what is queued here. A single record that
             # is larger comes all the same (KIP-74).
             consumer_max_fetch_size=max(min(limits.fetched_bytes // 8, 4 * 2**20), 2**16),
@@ -171,6 +207,7 @@ class Worker:
                 await asyncio.wait_for(self.app.stop(), timeout=5.0)
             await self._handler.close()
             self._datadir.cleanup()
+            self._membership.release()
             log.info("stopped")
 
     def stop(self) -> None:
