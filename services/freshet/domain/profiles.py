@@ -170,8 +170,8 @@ def decayed(
 
 
 def _earlier(touches: dict[int, Touch], window: int) -> tuple[int, ...]:
-    """The last products liked, latest first."""
-    return tuple(islice((n for n in reversed(touches) if touches[n][0] > 0.0), window))
+    """Those of the last products that are liked, latest first."""
+    return tuple([number for number in islice(reversed(touches), window) if touches[number][0] > 0.0])
 
 
 def _heaviest(touches: Mapping[int, Touch], rules: ProfileRules) -> dict[int, Touch]:

@@ -88,6 +88,7 @@ class ProfileWorker:
     """Counts interactions. One instance per process; `store` and `dead_letters` are the caller's to close."""
 
     name = "profiles"
+    polls_per_batch = 4
 
     def __init__(
         self,

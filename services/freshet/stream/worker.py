@@ -104,7 +104,10 @@ class Membership:
 
 
 class Handler(Protocol):
-    """A worker's work. `apply` returns when its effects are durable; it may be called again with the same batch."""
+    """A worker's work. `apply` returns when its effects are durable; it may be called again with the same batch.
+
+    With an attribute `polls_per_batch` a batch may have so many times `batch_records`, when so many wait.
+    """
 
     name: str
     topics: Sequence[str]
@@ -123,7 +126,7 @@ class Worker:
 
     def __init__(self, handler: Handler, settings: Settings) -> None:
         self._handler, self._settings = handler, settings
-        self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=8)
+        self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=16)
         self._positions: dict[tuple[str, int], int] = {}
         self._generation = -1
         self._membership = Membership(settings.data_dir / "run", handler.name)
@@ -215,7 +218,7 @@ class Worker:
         self._stop.set()
 
     async def _apply_for_ever(self) -> None:
-        limit = self._settings.stream.batch_records
+        limit = self._settings.stream.batch_records * getattr(self._handler, "polls_per_batch", 1)
         while True:
             events = [await self._waiting.get()]
             size = len(events[0].value.records)
