@@ -1,0 +1,288 @@
+"""The catalogue worker: product changes and reviews become rows, vectors and published representations.
+
+May import `codec`, `domain`, `ports`, the preprocessing, and this room; `open_catalog_worker` alone builds adapters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from freshet import bootstrap
+from freshet.adapters.images import ImageLoader
+from freshet.adapters.kafka import Producer
+from freshet.codec import events, wire
+from freshet.domain import products, reviews
+from freshet.domain.products import Change, ProductState, Version
+from freshet.domain.progress import Position, Progress
+from freshet.domain.representations import Layout, pack
+from freshet.domain.reviews import Review, StoredReview
+from freshet.errors import InvalidInput, TooLarge
+from freshet.ports import CatalogRow, CatalogStore
+from freshet.settings import Settings
+from freshet.stream.batches import Record, Run
+from freshet.stream.dead_letters import DeadLetters, reason_of
+from freshet.stream.encoding import Encoded, ProductEncoder
+from freshet.stream.worker import Batch
+from freshet.v1 import product_pb2, stream_pb2
+
+CHUNK = 128
+"""Products encoded together; further chunks are prepared while Triton works on one."""
+
+
+class _Event(NamedTuple):
+    """A readable record: a product's change or a review."""
+
+    place: Position
+    record: Record
+    version: Version
+    change: Change | None
+    review: Review | None
+
+    @property
+    def product_id(self) -> str:
+        if self.review is not None:
+            return self.review.product_id
+        assert self.change is not None
+        return events.product_id_of(self.change)
+
+
+@dataclass(slots=True)
+class _Read:
+    """A batch, read: what to apply, what to publish again, what to refuse, and the newest time per partition."""
+
+    events: list[_Event] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    refused: list[tuple[Run, Record, InvalidInput]] = field(default_factory=list)
+    newest: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+class CatalogWorker:
+    """Keeps the catalogue. One instance per process."""
+
+    name = "catalog"
+
+    def __init__(
+        self,
+        store: CatalogStore,
+        encoder: ProductEncoder,
+        layout: Layout,
+        producer: Producer,
+        dead_letters: DeadLetters,
+        settings: Settings,
+        *,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+    ) -> None:
+        self.topics: Sequence[str] = (settings.topics.products, settings.topics.reviews)
+        self._store, self._encoder, self._layout = store, encoder, layout
+        self._producer, self._dead_letters, self._now_us = producer, dead_letters, now_us
+        self._settings = settings
+        self._reported: set[tuple[str, int, int]] = set()
+
+    def progress(self) -> Mapping[tuple[str, int], Progress]:
+        """How far the store is."""
+        return self._store.progress(self.name)
+
+    async def apply(self, batch: Batch) -> None:
+        """Merge, encode, store, publish. Raises DependencyDown: the same batch may then be applied again."""
+        read = self._read(batch)
+        for run, record, error in read.refused:
+            await self._refuse(run.topic, run.partition, record, error)
+        rows, stored_reviews = await self._merge(read)
+        encoded = await self._encode(list(rows.values()))
+        by_product = {event.product_id: event for event in read.events if event.change is not None}
+        for each in encoded:
+            if each.rejected is not None and (event := by_product.get(each.row.product_id)) is not None:
+                await self._refuse(event.place.topic, event.place.partition, event.record, each.rejected)
+        changed = [each.row for each in encoded]
+        await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, batch.advances(read.newest))
+        again = read.repeated - {row.product_id for row in changed}
+        if again:
+            kept = await asyncio.to_thread(self._store.load, sorted(again))
+            changed += kept.values()
+        await self._publish(changed)
+        self._reported.clear()
+
+    async def close(self) -> None:
+        self._producer.close()
+        await asyncio.to_thread(self._store.close)
+
+    # Reading ---------------------------------------------------------------------------------------------------
+
+    def _read(self, batch: Batch) -> _Read:
+        now_us, read = self._now_us(), _Read()
+        for run in batch.runs:
+            latest = 0
+            for record in run.records:
+                try:
+                    event = self._event(run, record, now_us)
+                except InvalidInput as error:
+                    read.refused.append((run, record, error))
+                    continue
+                read.events.append(event)
+                latest = max(latest, event.version.event_time_us)
+            read.newest[run.topic, run.partition] = latest
+        for run in batch.repeated:
+            for record in run.records:
+                try:
+                    read.repeated.add(self._event(run, record, now_us).product_id)
+                except InvalidInput:
+                    # It was refused when it came first.
+                    continue
+        return read
+
+    def _event(self, run: Run, record: Record, now_us: int) -> _Event:
+        limit = self._settings.stream.record_bytes
+        if record.value is not None and len(record.value) > limit:
+            raise TooLarge("", f"the record has {len(record.value):,} bytes; {limit:,} are allowed")
+        place = Position(run.topic, run.partition, record.offset)
+        received_us = record.timestamp * 1_000
+        if run.topic == self._settings.topics.reviews:
+            written = wire.decode(record.value, record.headers, product_pb2.Review)
+            time_us = events.event_time_us(written, received_us, now_us)
+            review = events.read_review(written, time_us, record.offset)
+            return _Event(place, record, review.version, None, review)
+        message = wire.decode(record.value, record.headers, product_pb2.ProductEvent)
+        version = Version(events.event_time_us(message, received_us, now_us), record.offset)
+        return _Event(place, record, version, events.read_product_event(message), None)
+
+    async def _refuse(self, topic: str, partition: int, record: Record, error: InvalidInput) -> None:
+        place = (topic, partition, record.offset)
+        if place not in self._reported:
+            await self._dead_letters.send(reason_of(error), str(error), record, topic, partition, self.name)
+            self._reported.add(place)
+
+    # Merging ---------------------------------------------------------------------------------------------------
+
+    async def _merge(self, read: _Read) -> tuple[dict[str, CatalogRow], list[StoredReview]]:
+        """Rows and reviews as they are after the batch's events."""
+        if not read.events:
+            return {}, []
+        known_reviews = await self._known_reviews(read.events)
+        ids = {event.product_id for event in read.events} | {old.product_id for old in known_reviews.values()}
+        rows = await asyncio.to_thread(self._rows, sorted(ids))
+        texts = [event.review.text for event in read.events if event.review is not None and event.review.text.strip()]
+        vectors = iter(await self._encoder.texts(texts))
+        changed: dict[str, CatalogRow] = {}
+        for event in read.events:
+            row = rows[event.product_id]
+            if event.change is not None:
+                row = replace(row, state=products.merge(row.state, event.change, event.version))
+            elif event.review is not None:
+                vector = next(vectors) if event.review.text.strip() else None
+                new = StoredReview(
+                    event.review.review_id, event.review.product_id, event.review.rating, vector, event.version
+                )
+                row = self._reviewed(row, new, known_reviews, rows, changed)
+            row = replace(row, source=event.place, event_time_us=max(row.event_time_us, event.version.event_time_us))
+            rows[event.product_id] = changed[event.product_id] = row
+        written = {event.review.review_id for event in read.events if event.review is not None}
+        return changed, [known_reviews[review_id] for review_id in written]
+
+    async def _known_reviews(self, listed: Sequence[_Event]) -> dict[str, StoredReview]:
+        ids = sorted({event.review.review_id for event in listed if event.review is not None})
+        return await asyncio.to_thread(self._store.load_reviews, ids) if ids else {}
+
+    @staticmethod
+    def _reviewed(
+        row: CatalogRow,
+        new: StoredReview,
+        known: dict[str, StoredReview],
+        rows: dict[str, CatalogRow],
+        changed: dict[str, CatalogRow],
+    ) -> CatalogRow:
+        """The product's row after one review; a review that moved from another product leaves that one."""
+        old = known.get(new.review_id)
+        if old is not None and new.version <= old.version:
+            return row
+        known[new.review_id] = new
+        if old is not None and old.product_id != new.product_id:
+            left = rows[old.product_id]
+            left = replace(left, reviews=reviews.remove(left.reviews, old))
+            rows[old.product_id] = changed[old.product_id] = left
+        return replace(row, reviews=reviews.replace(row.reviews, old, new))
+
+    def _rows(self, ids: Sequence[str]) -> dict[str, CatalogRow]:
+        rows = self._store.load(ids)
+        missing = [product_id for product_id in ids if product_id not in rows]
+        for product_id, number in (self._store.product_numbers(missing) if missing else {}).items():
+            rows[product_id] = CatalogRow(product_id, number, ProductState(product_id))
+        return rows
+
+    # Encoding and publishing -----------------------------------------------------------------------------------
+
+    async def _encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
+        """Every row; those of live products with their encoding brought up to date."""
+        live = [row for row in rows if products.live(row.state)]
+        chunks = [live[start : start + CHUNK] for start in range(0, len(live), CHUNK)]
+        turn = asyncio.Semaphore(2)
+
+        async def encode(chunk: Sequence[CatalogRow]) -> list[Encoded]:
+            async with turn:
+                return await self._encoder.encode(chunk)
+
+        done = await asyncio.gather(*map(encode, chunks))
+        rest = [Encoded(row) for row in rows if not products.live(row.state)]
+        return [each for chunk in done for each in chunk] + rest
+
+    async def _publish(self, rows: Sequence[CatalogRow]) -> None:
+        """Publish and wait until Kafka has confirmed it. Products that were never whole have nothing to publish."""
+        topic = self._settings.topics.representations
+        headers = [("content-type", wire.PROTOBUF.encode())]
+        waiting = [
+            asyncio.wrap_future(
+                self._producer.publish(topic, row.product_id, wire.encode(representation(row, self._layout)), headers)
+            )
+            for row in rows
+            if row.state.upserted is not None
+        ]
+        await asyncio.gather(*waiting)
+
+
+def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation:
+    """What the index and the recommend service need of a product."""
+    message = stream_pb2.Representation(
+        product_id=row.product_id,
+        product_number=row.number,
+        model_version=layout.model_version,
+        event_time=events.timestamp(row.event_time_us),
+    )
+    if row.source is not None:
+        message.source.topic = row.source.topic
+        message.source.partition = row.source.partition
+        message.source.offset = row.source.offset
+    if not products.live(row.state) or row.encoding is None:
+        message.removed = True
+        return message
+    product = products.product(row.state)
+    message.vector = pack(row.encoding.vector)
+    message.present_segments = layout.present(row.encoding.vector)
+    message.title, message.brand, message.currency = product.title, product.brand, product.currency
+    message.categories.extend(product.categories)
+    message.available = product.available
+    if product.price is not None:
+        message.price = product.price
+    if product.image is not None:
+        message.image_uri = product.image.uri
+    message.review_count = row.reviews.count
+    if (rating := reviews.shrunk_rating(row.reviews)) is not None:
+        message.rating = rating
+    return message
+
+
+def open_catalog_worker(settings: Settings) -> CatalogWorker:
+    """The worker with the adapters that the settings name."""
+    manifest = bootstrap.model_manifest(settings)
+    encoder = ProductEncoder(bootstrap.encoders(settings), manifest, ImageLoader(settings.images))
+    producer = bootstrap.producer(settings)
+    return CatalogWorker(
+        bootstrap.catalog_store(settings, manifest.model_version),
+        encoder,
+        manifest.layout,
+        producer,
+        DeadLetters(producer, settings.topics.dead_letters),
+        settings,
+    )

@@ -1,0 +1,199 @@
+"""From a product's facts to its vector, calling only the encoders whose input changed. May import `ports` and below."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+from prometheus_client import Counter
+
+from freshet.domain import products
+from freshet.domain.products import Image, Product
+from freshet.domain.representations import Modality, Vector
+from freshet.errors import ImageRejected
+from freshet.ports import CatalogRow, Encoders, Encoding
+from freshet.representation import preprocessing as pre
+from freshet.representation.manifest import ENCODED, Manifest
+
+CALLS = Counter("freshet_encoder_calls", "Calls of an encoder.", ["modality"])
+ROWS = Counter("freshet_encoder_rows", "Products given to an encoder.", ["modality"])
+UNCHANGED = Counter(
+    "freshet_encoder_unchanged", "Products whose input was the same, so that no encoder ran.", ["modality"]
+)
+TEXTS_CUT = Counter("freshet_texts_cut", "Texts longer than the words that are read.")
+_FUSION = "fusion"
+
+
+class Pictures(Protocol):
+    """Where a picture's bytes come from."""
+
+    async def load(self, image: Image) -> bytes:
+        """Raises ImageRejected."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row with its encoding as it should be now, and what was wrong with its picture, if anything."""
+
+    row: CatalogRow
+    rejected: ImageRejected | None = None
+
+
+@dataclass(slots=True)
+class _Work:
+    """One product on its way through."""
+
+    row: CatalogRow
+    product: Product
+    inputs: dict[Modality, bytes]
+    parts: dict[Modality, Vector]
+    changed: set[Modality] = field(default_factory=set)
+    picture: bytes | None = None
+    pixels: NDArray[np.uint8] | None = None
+    rejected: ImageRejected | None = None
+
+
+class ProductEncoder:
+    """Keeps rows' encodings those of one model version."""
+
+    def __init__(self, encoders: Encoders, manifest: Manifest, pictures: Pictures) -> None:
+        self._encoders, self._manifest, self._pictures = encoders, manifest, pictures
+        self._layout = manifest.layout
+        self._decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
+        self._fetching = asyncio.Semaphore(16)
+
+    async def texts(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """Text vectors, one per text. Raises DependencyDown."""
+        if not texts:
+            return []
+        CALLS.labels(Modality.TEXT).inc()
+        ROWS.labels(Modality.TEXT).inc(len(texts))
+        return list(await self._encoders.encode(Modality.TEXT, pre.text_tokens(texts)))
+
+    async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
+        """The rows of live products, each with a whole encoding. Raises DependencyDown."""
+        works = [self._begin(row) for row in rows]
+        await asyncio.gather(*(self._load_picture(work) for work in works if Modality.IMAGE in work.changed))
+        await asyncio.gather(*(self._encode_modality(modality, works) for modality in ENCODED))
+        fused = [work for work in works if work.changed or work.row.encoding is None]
+        vectors = await self._fuse(fused)
+        whole = dict(zip(map(id, fused), vectors, strict=True))
+        return [self._end(work, whole.get(id(work))) for work in works]
+
+    def _begin(self, row: CatalogRow) -> _Work:
+        product = products.product(row.state)
+        kept = row.encoding
+        if kept is not None and kept.model_version != self._manifest.model_version:
+            kept = None
+        inputs = self._digests(row, product)
+        before: Mapping[Modality, bytes] = kept.inputs if kept is not None else {}
+        work = _Work(row, product, inputs, dict(kept.parts) if kept is not None else {})
+        for modality in ENCODED:
+            if inputs.get(modality) == before.get(modality):
+                UNCHANGED.labels(modality).inc()
+                continue
+            if modality is Modality.IMAGE and before.get(modality) == self._failed(row, inputs.get(modality, b"")):
+                # Its picture could not be had; only an event that names the picture again is reason to try again.
+                work.inputs[modality] = before[modality]
+                continue
+            work.changed.add(modality)
+            work.parts.pop(modality, None)
+        return work
+
+    def _digests(self, row: CatalogRow, product: Product) -> dict[Modality, bytes]:
+        """What each encoder would be given, as a digest; absent modalities are left out."""
+        found: dict[Modality, bytes] = {}
+        if text := pre.product_text(product):
+            found[Modality.TEXT] = _digest(text.encode())
+        if product.image is not None:
+            found[Modality.IMAGE] = _digest(product.image.uri.encode() + b"\0" + product.image.content)
+        if product.price is not None:
+            found[Modality.PRICE] = _digest(repr((product.price, product.categories)).encode())
+        if row.reviews.count:
+            words = row.reviews.text_vector_sum
+            total = b"" if words is None else words.astype("<f4").tobytes()
+            found[Modality.REVIEWS] = _digest(repr((row.reviews.stars, row.reviews.text_count)).encode() + total)
+        return found
+
+    @staticmethod
+    def _failed(row: CatalogRow, digest: bytes) -> bytes:
+        """What stands for a picture that could not be had, in the version of the event that named it."""
+        stamped = row.state.fields.get("image")
+        return b"failed" + digest + (repr(tuple(stamped.version)).encode() if stamped is not None else b"")
+
+    async def _load_picture(self, work: _Work) -> None:
+        image = work.product.image
+        if image is None:
+            return
+        try:
+            async with self._fetching:
+                content = await self._pictures.load(image)
+            loop = asyncio.get_running_loop()
+            prepared = await loop.run_in_executor(self._decoding, pre.image_pixels, [content])
+            work.pixels = prepared["pixels"][0]
+        except ImageRejected as error:
+            work.rejected = error
+            work.inputs[Modality.IMAGE] = self._failed(work.row, work.inputs[Modality.IMAGE])
+
+    async def _encode_modality(self, modality: Modality, works: Sequence[_Work]) -> None:
+        todo = [work for work in works if modality in work.changed and modality in work.inputs]
+        if modality is Modality.IMAGE:
+            todo = [work for work in todo if work.pixels is not None]
+        if not todo:
+            return
+        CALLS.labels(modality).inc()
+        ROWS.labels(modality).inc(len(todo))
+        for work, vector in zip(todo, await self._encoders.encode(modality, self._inputs(modality, todo)), strict=True):
+            work.parts[modality] = vector
+            work.pixels = None if modality is Modality.IMAGE else work.pixels
+
+    def _inputs(self, modality: Modality, works: Sequence[_Work]) -> Mapping[str, NDArray[np.generic]]:
+        match modality:
+            case Modality.TEXT:
+                TEXTS_CUT.inc(sum(len(work.product.description) > 5 * pre.WORDS_READ for work in works))
+                return pre.text_tokens([pre.product_text(work.product) for work in works])
+            case Modality.IMAGE:
+                return {"pixels": np.stack([work.pixels for work in works if work.pixels is not None])}
+            case Modality.PRICE:
+                return pre.price_features(
+                    [work.product.price or 0.0 for work in works],
+                    [work.product.categories for work in works],
+                    self._manifest.typical_prices,
+                )
+            case _:
+                return pre.review_features([work.row.reviews for work in works], self._manifest.size(Modality.TEXT))
+
+    async def _fuse(self, works: Sequence[_Work]) -> Sequence[Vector]:
+        if not works:
+            return []
+        CALLS.labels(_FUSION).inc()
+        ROWS.labels(_FUSION).inc(len(works))
+        present = np.array([[modality in work.parts for modality in ENCODED] for work in works], dtype=np.bool_)
+        parts = {}
+        for modality in ENCODED:
+            matrix = np.zeros((len(works), self._manifest.size(modality)), dtype=np.float32)
+            for i, work in enumerate(works):
+                if modality in work.parts:
+                    matrix[i] = work.parts[modality]
+            parts[modality] = matrix
+        return list(await self._encoders.fuse(parts, present))
+
+    def _end(self, work: _Work, vector: Vector | None) -> Encoded:
+        row = work.row
+        if vector is None:
+            assert row.encoding is not None
+            vector = row.encoding.vector
+        encoding = Encoding(self._manifest.model_version, work.inputs, work.parts, vector)
+        whole = CatalogRow(row.product_id, row.number, row.state, row.reviews, encoding, row.source, row.event_time_us)
+        return Encoded(whole, work.rejected)
+
+
+def _digest(data: bytes) -> bytes:
+    return xxhash.xxh3_128_digest(data)
