@@ -13,9 +13,13 @@ import grpc
 
 from freshet.errors import DependencyDown
 from freshet.settings import Settings
-from freshet.v1 import ingestion_service_pb2, ingestion_service_pb2_grpc, interaction_pb2
+from freshet.v1 import (
+    ingestion_service_pb2,
+    ingestion_service_pb2_grpc,
+    interaction_pb2,
+    recommendation_service_pb2_grpc,
+)
 from freshet.v1 import recommendation_service_pb2 as pb
-from freshet.v1 import recommendation_service_pb2_grpc
 
 TIMEOUT_SECONDS = 10.0
 
@@ -39,7 +43,7 @@ class ShopClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
     async def click(self, user_id: str, product_id: str, kind: str = "CLICK") -> str:
         """Publish one interaction and return its consistency token."""
@@ -49,7 +53,7 @@ class ShopClient:
                     event_id=str(uuid.uuid4()),
                     user_id=user_id,
                     product_id=product_id,
-                    kind=interaction_pb2.Interaction.Kind.Value(kind),
+                    kind=kind,
                 )
             ]
         )

@@ -93,11 +93,11 @@ async def _show(
         console.print(f"{changed.user_id} clicked: {', '.join(shown.title for shown in changed.clicked)}")
         console.print(run.lists_table(changed))
         console.print(
-            f"click → answer that counts it: p50 {measured.percentile(50):.1f} ms, p99 {measured.percentile(99):.1f} ms "
-            f"({len(times)} clicks, one after another)\n"
-            f"hit rate@10: {hits:.3f}; popularity: {popular:.3f}. Protocol: {shoppers:,} shoppers; a hit is at least one "
-            "of five choices held out, drawn from the same taste and never published; products known to the shopper are "
-            "left out of both lists\n"
+            f"click → answer that counts it: p50 {measured.percentile(50):.1f} ms, "
+            f"p99 {measured.percentile(99):.1f} ms ({len(times)} clicks, one after another)\n"
+            f"hit rate@10: {hits:.3f}; popularity: {popular:.3f}. Protocol: {shoppers:,} shoppers; a hit is at least "
+            "one of five choices held out, drawn from the same taste and never published; products known to the "
+            "shopper are left out of both lists\n"
             f"page: {page}"
         )
         if not once:

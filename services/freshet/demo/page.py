@@ -25,13 +25,15 @@ p{margin:0 0 8px;color:var(--soft)}
 .tile b{display:block;font-size:24px;color:var(--ink);font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:13px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(195px,1fr));gap:14px}
-.card{background:var(--card);border:1px solid var(--line);border-radius:10px;overflow:hidden;display:flex;flex-direction:column}
+.card{background:var(--card);border:1px solid var(--line);
+border-radius:10px;overflow:hidden;display:flex;flex-direction:column}
 .card img{width:100%;aspect-ratio:1;display:block;background:#f6f5f1}
 .card div.words{padding:10px 12px 12px}
 .card h3{font-size:14px;margin:0;line-height:1.3}
 .card small{color:var(--soft)}
 .new{outline:2px solid var(--accent)}
-.bar{display:grid;grid-template-columns:62px 1fr 40px;gap:6px;align-items:center;font-size:11px;color:var(--soft);margin-top:3px}
+.bar{display:grid;grid-template-columns:62px 1fr 40px;gap:6px;align-items:center;
+font-size:11px;color:var(--soft);margin-top:3px}
 .bar i{display:block;height:7px;border-radius:4px;background:var(--line);overflow:hidden}
 .bar i b{display:block;height:100%}
 .bar em{font-style:normal;text-align:right;font-variant-numeric:tabular-nums}

@@ -1,7 +1,8 @@
-"""The demo, step by step, against a running stack: fill it, click, compare, measure. May import ingest and this room."""
+"""The demo against a running stack: fill it, click, compare, measure. May import ingest and this room."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import time
@@ -179,8 +180,6 @@ def write_page(path: Path, changed: Changed, measured: Measured) -> None:
 
 async def keep_clicking(client: ShopClient, shop: Shop, console: Console, seconds_between: float = 1.0) -> None:
     """Live, until cancelled: a shopper clicks, and the first of their new list is printed."""
-    import asyncio
-
     dice = random.Random(time.time_ns())
     while True:
         shopper = dice.choice(shop.shoppers)

@@ -1,0 +1,114 @@
+"""`freshet evaluate`: quality, measured where shoppers would feel it. May import everything; nothing imports it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from freshet.errors import ConfigurationError
+from freshet.evaluate.held_out import HeldOut, read_held_out
+from freshet.evaluate.live import ask_all, baselines, live_quality
+from freshet.evaluate.metrics import Quality
+from freshet.ingest.commands import Dates, publish_all, shift_to_yesterday, wait_applied
+from freshet.ingest.sources import hm_interactions, hm_products
+
+app = typer.Typer(no_args_is_help=True, help="Measure the quality of recommendations.")
+PROTOCOL = (
+    "P1: model and profiles from train alone; train and valid left out of every ranking; one test purchase a user; "
+    "full ranking; ties count against"
+)
+
+
+@app.callback()
+def root() -> None:
+    """A group, so that each way of measuring is a command of its own."""
+
+
+@app.command("live", help="What a running system answers to the held-out users of hm_week5core.")
+def live(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The data set, with its splits.")],
+    target: Annotated[str, typer.Option(metavar="HOST:PORT", help="A running Recommend where train is imported.")] = "",
+    model: Annotated[Path | None, typer.Option(help="A trained model's folder; default: train on DIR first.")] = None,
+    users: Annotated[int, typer.Option(min=0, help="Only the first so many users; 0 means all.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
+) -> None:
+    console = Console(stderr=True, highlight=False)
+    started = time.monotonic()
+    data = read_held_out(directory)
+    chosen = range(users or len(data.users))[: len(data.users)]
+    console.print(f"{len(data.users):,} users, {len(data.items):,} products. {PROTOCOL}")
+    if target:
+        ours, degraded = _ask(target, data, chosen, console)
+    else:
+        with _filled_stack(directory, model, console) as address:
+            ours, degraded = _ask(address, data, chosen, console)
+    found = baselines(data)
+    table = Table(title="Held-out purchases", title_justify="left")
+    for heading in ("", "HR@10", "NDCG@10"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, quality in {**found, "live": ours}.items():
+        table.add_row(name, f"{quality.hr_at_10:.4f}", f"{quality.ndcg_at_10:.4f}")
+    console.print(table)
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "hr_at_10": round(ours.hr_at_10, 5),
+                    "ndcg_at_10": round(ours.ndcg_at_10, 5),
+                    "users": len(chosen),
+                    "degraded_answers": degraded,
+                    "baselines": {
+                        name: {"hr_at_10": round(q.hr_at_10, 5), "ndcg_at_10": round(q.ndcg_at_10, 5)}
+                        for name, q in found.items()
+                    },
+                    "protocol": PROTOCOL,
+                    "seconds": round(time.monotonic() - started, 3),
+                }
+            )
+        )
+
+
+def _ask(target: str, data: HeldOut, users: range, console: Console) -> tuple[Quality, int]:
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("asking for every user", total=len(users))
+        lists, degraded = asyncio.run(ask_all(target, data, users, lambda: bar.advance(task)))
+    return live_quality(lists, data, users), degraded
+
+
+@contextmanager
+def _filled_stack(directory: Path, model: Path | None, console: Console) -> Iterator[str]:
+    """A stack of its own with the train split applied, gone afterwards; yields the address of Recommend."""
+    from freshet.local.stack import LocalStack
+
+    with tempfile.TemporaryDirectory(prefix="freshet-evaluate-") as folder:
+        home = Path(folder)
+        if model is None:
+            from freshet.representation.commands import train
+
+            console.print("Training on the train split …")
+            train(data=None, hm=directory, out=home / "models", seconds=100.0, seed=0, backend="python")
+            model = home / "models" / "current"
+        elif not (model / "model.json").is_file():
+            raise ConfigurationError(f"{model} holds no model.json; name the folder that `freshet train` wrote")
+        overrides = {"model_dir": model.absolute(), "log_level": "warning"}
+        console.print("Starting a stack for this run …")
+        with LocalStack(home / "stack", overrides, usual_ports=False) as stack:
+            settings = stack.settings
+            # Weights decay with age: purchases of years ago would all weigh nothing. Moved by whole days, their
+            # order and distances stay.
+            shift_us = shift_to_yesterday(directory, ("train",), Dates.RECENT)
+            products = publish_all(settings, hm_products(directory), "products", console)
+            purchases = publish_all(settings, hm_interactions(directory, ("train",), shift_us), "purchases", console)
+            wait_applied(settings, products, purchases, console=console)
+            yield f"{settings.recommend.host}:{settings.recommend.port}"

@@ -1,0 +1,87 @@
+"""Rank metrics and the baselines that every run is compared with. NumPy and SciPy only.
+
+One target a user, full ranking. Ties count against the ranking under test.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Scores: TypeAlias = Callable[[int, int], NDArray[np.float64]]
+"""Scores of users [begin, end) for every item, shape (end - begin, items)."""
+_USERS_AT_ONCE = 512
+
+
+class Quality(NamedTuple):
+    hr_at_10: float
+    ndcg_at_10: float
+
+
+def from_ranks(ranks: NDArray[np.int64], cutoff: int = 10) -> Quality:
+    """`ranks` holds the 0-based place of each user's target; beyond the cutoff (or -1, absent) it counts nothing."""
+    hit = (ranks >= 0) & (ranks < cutoff)
+    return Quality(float(hit.mean()), float((hit / np.log2(np.where(hit, ranks, 0) + 2)).mean()))
+
+
+def from_lists(lists: Sequence[Sequence[tuple[str, float]]], targets: Sequence[str], cutoff: int = 10) -> Quality:
+    """`lists` are (product, score), best first. A target that ties with others stands behind all of them."""
+    ranks = np.full(len(targets), -1, np.int64)
+    for user, (shown, target) in enumerate(zip(lists, targets, strict=True)):
+        score = next((score for product, score in shown if product == target), None)
+        if score is not None:
+            ranks[user] = sum(other >= score for _, other in shown) - 1
+    return from_ranks(ranks, cutoff)
+
+
+def from_scores(scores: Scores, targets: NDArray[np.int64], seen: Any) -> Quality:
+    """`seen` is a sparse (users, items) matrix of what is left out of every ranking."""
+    ranks = np.empty(len(targets), np.int64)
+    for begin in range(0, len(targets), _USERS_AT_ONCE):
+        end = min(begin + _USERS_AT_ONCE, len(targets))
+        block = np.array(scores(begin, end), dtype=np.float64)
+        hidden = seen[begin:end].tocoo()
+        block[hidden.row, hidden.col] = -np.inf
+        target = block[np.arange(end - begin), targets[begin:end]]
+        ranks[begin:end] = (block >= target[:, None]).sum(1) - 1
+    return from_ranks(ranks)
+
+
+def popularity(train: Any) -> Scores:
+    """The number of train interactions of each item, the same for everyone."""
+    counts = np.asarray(train.sum(0), dtype=np.float64).ravel()
+    return lambda begin, end: np.broadcast_to(counts, (end - begin, len(counts)))
+
+
+def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
+    """Cosine between a user's summed TF-IDF vectors and each item's: unigrams, smoothed idf, L2-normalised."""
+    counted = [Counter(re.findall(r"\w\w+", text.lower())) for text in texts]
+    words = {word: column for column, word in enumerate(sorted({word for row in counted for word in row}))}
+    rows, columns, values = [], [], []
+    for row, counts in enumerate(counted):
+        for word, count in counts.items():
+            rows.append(row)
+            columns.append(words[word])
+            values.append(float(count))
+    terms = sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), len(words)))
+    document_counts = np.bincount(terms.indices, minlength=len(words))
+    terms = terms @ sparse.diags(np.log((1 + len(texts)) / (1 + document_counts)) + 1)
+    lengths = np.sqrt(np.asarray(terms.multiply(terms).sum(1)).ravel())
+    terms = (sparse.diags(1 / np.maximum(lengths, 1e-12)) @ terms).tocsr()
+    return lambda begin, end: np.asarray((train[begin:end] @ terms @ terms.T).toarray())
+
+
+def ease(train: Any, regularisation: float = 100.0) -> Scores:
+    """EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"): closed form, zero diagonal."""
+    gram = np.asarray((train.T @ train).toarray(), dtype=np.float64)
+    gram[np.diag_indices_from(gram)] += regularisation
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return lambda begin, end: np.asarray(train[begin:end] @ weights)
