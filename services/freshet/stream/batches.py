@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -50,7 +50,7 @@ _RECORD_OVERHEAD_BYTES = 600
 Positions: TypeAlias = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 
 
-class RunSchema(faust.Schema):  # type: ignore[misc]
+class RunSchema(faust.Schema):  # type: ignore[type-arg]
     """Hands a run to the agent as it is: reading bytes is the worker's own business."""
 
     def compile(self, app: Any, **_options: Any) -> Any:
@@ -62,7 +62,7 @@ class RunSchema(faust.Schema):  # type: ignore[misc]
         return decode
 
 
-class RunConsumer(driver.Consumer):  # type: ignore[misc]
+class RunConsumer(driver.Consumer):
     """Faust's Kafka consumer, a run at a time.
 
     A message's value is a Run and its offset is the run's first. Acknowledging it acknowledges the whole run. Holds
@@ -84,7 +84,7 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
         await super().perform_seek()
         self._delivered.clear()
         self._forget_held()
-        applied = await self.transport.applied_positions()
+        applied = await cast(RunTransport, self.transport).applied_positions()
         for tp in self.assignment():
             committed = self._committed_offset.get(tp) or 0
             wanted = applied.get((tp.topic, tp.partition), 0)
@@ -98,7 +98,7 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
 
         Nothing more is asked for while `hold_bytes` are delivered and not acknowledged (invariant 6).
         """
-        if self._held_bytes >= self.transport.hold_bytes and self.flow_active:
+        if self._held_bytes >= cast(RunTransport, self.transport).hold_bytes and self.flow_active:
             self._room.clear()
             await self.wait_first(self._room.wait(), self.suspend_flow.wait(), timeout=timeout)
             return
@@ -120,7 +120,7 @@ class RunConsumer(driver.Consumer):  # type: ignore[misc]
             if not fresh:
                 continue
             self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            message = self._to_message(tp, fresh[0])
+            message: Any = self._to_message(tp, fresh[0])
             message.value = Run(tp.topic, tp.partition, fresh)
             self._hold(tp, fresh)
             yield tp, message
@@ -159,7 +159,7 @@ def _after(records: Sequence[Any], offset: int) -> Sequence[Any]:
     return [record for record in records if record.offset > offset]
 
 
-class RunTransport(driver.Transport):  # type: ignore[misc]
+class RunTransport(driver.Transport):
     """Faust's Kafka transport with `RunConsumer`. `applied` tells what the store has applied, by (topic, partition)."""
 
     Consumer = RunConsumer

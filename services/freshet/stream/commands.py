@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def worker(name: Annotated[WorkerName, typer.Argument(help="Which one; all: each
     settings = Settings()
     configure_logging(settings, f"worker-{name}")
     if name is WorkerName.ALL:
-        raise typer.Exit(_supervise([each.value for each in WorkerName if each is not WorkerName.ALL]))
+        names = [each.value for each in WorkerName if each is not WorkerName.ALL]
+        raise typer.Exit(_supervise(names, settings.metrics_port))
     ensure_topics(settings.kafka_url, settings.topics)
     bootstrap.migrate(settings)
     from freshet.stream.worker import run_worker
@@ -70,8 +72,11 @@ def _handler(name: WorkerName, settings: Settings) -> Any:
             return ProfileWorker(bootstrap.profile_store(settings), sink, settings)
 
 
-def _supervise(names: Sequence[str]) -> int:
-    """Run each worker as a child, start those that end with an error again, and stop all on SIGTERM or SIGINT."""
+def _supervise(names: Sequence[str], metrics_port: int) -> int:
+    """Run each worker as a child, start again those that end, and stop all on SIGTERM or SIGINT.
+
+    Metrics, when they are on, are at `metrics_port` and the ports after it, in the order of `names`.
+    """
     stopping = False
 
     def stop(_signal: int, _frame: Any) -> None:
@@ -84,7 +89,9 @@ def _supervise(names: Sequence[str]) -> int:
     def start(name: str) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches this process alone, which then stops its children in order.
         command = [sys.executable, "-c", "from freshet.cli import main; main()", "worker", name]
-        return subprocess.Popen(command, start_new_session=True)
+        port = metrics_port + names.index(name) if metrics_port else 0
+        environment = os.environ | {"FRESHET_METRICS_PORT": str(port)}
+        return subprocess.Popen(command, start_new_session=True, env=environment)
 
     children = {name: start(name) for name in names}
     started = dict.fromkeys(names, time.monotonic())
