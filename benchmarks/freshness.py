@@ -46,10 +46,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of sampling per kind of event")
     parser.add_argument("--rate", type=float, default=200.0, help="background clicks per second")
+    parser.add_argument("--clicks-only", action="store_true", help="no Triton, no Milvus: ready-made vectors")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="freshet-freshness-") as folder:
-        whole = (Settings().model_dir / "model.json").is_file()
+        whole = not arguments.clicks_only and (Settings().model_dir / "model.json").is_file()
         with _stack(Path(folder), whole) as stack:
             layout = bootstrap.model_manifest(stack.settings).layout
             publish_catalogue(stack.settings, layout, PRODUCTS)
@@ -60,7 +61,7 @@ def main() -> None:
     summary["products"] = PRODUCTS
     if not whole:
         summary["new_product_ms"] = None
-        summary["note"] = "no trained model: Triton, Milvus and the catalogue worker were not run"
+        summary["note"] = "Triton, Milvus and the catalogue worker were not run"
     report("freshness", rows, summary, arguments.json)
 
 

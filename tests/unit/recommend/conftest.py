@@ -204,8 +204,7 @@ class Shop:
         now_us = time.time_ns() // 1_000
         first = self.next_interaction
         numbered = [
-            (self.number(product_id), int(kind), None, now_us + i, 0)
-            for i, (product_id, kind) in enumerate(what)
+            (self.number(product_id), int(kind), None, now_us + i, 0) for i, (product_id, kind) in enumerate(what)
         ]
         visits = profiles.update(profile, numbered, RULES)
         touched = list(covisits.touched(visits))
