@@ -159,7 +159,8 @@ def test_a_part_that_cannot_work_is_given_up_with_the_end_of_its_log(home: Path)
     started = freshet("up", "--components", "kafka", home=home)
 
     assert started.returncode == 2
-    assert "node.id" in started.stderr
+    assert "kafka ended with status 1" in started.stderr
+    assert "cluster.id was not found" in started.stderr
     assert read_status(home) is None
 
 

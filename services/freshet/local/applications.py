@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import grpc
 from confluent_kafka import ConsumerGroupState, KafkaException
@@ -31,6 +33,7 @@ def worker_component(name: str, environment: Mapping[str, str], groups: GroupHea
         name=name,
         command=[*freshet_program(), "worker", name],
         ports={},
+        prepare=lambda: groups.begin(name),
         probe=lambda: groups.check(name),
         environment={**_ONE_THREAD, **environment},
         folder=folder,
@@ -65,29 +68,45 @@ def freshet_program() -> list[str]:
 
 
 class GroupHealth:
-    """Asks the broker whether a consumer group is stable with partitions assigned. One client for all workers."""
+    """Asks the broker whether a worker's consumer group is at work. One client for all workers.
+
+    A killed worker's membership stays, stable and assigned, until its session ends: so members that were there before
+    the present process began do not count.
+    """
 
     def __init__(self, servers: str) -> None:
         self._servers = servers
         self._lock = threading.Lock()
         self._admin: AdminClient | None = None
+        self._earlier: dict[str, set[str]] = {}
 
-    def check(self, group: str) -> str:
-        """Raises DependencyDown while the group is not at work."""
+    def begin(self, worker: str) -> None:
+        """Call before every start of this worker's process."""
+        with contextlib.suppress(DependencyDown):
+            self._earlier[worker] = {member.member_id for member in self._describe(worker).members}
+
+    def check(self, worker: str) -> str:
+        """Raises DependencyDown while the group is not stable, or this worker's process has no partitions in it."""
+        described = self._describe(worker)
+        if described.state != ConsumerGroupState.STABLE:
+            raise DependencyDown(worker, f"its consumer group is {described.state.name.lower().replace('_', ' ')}")
+        earlier = self._earlier.get(worker, set())
+        members = [member for member in described.members if member.member_id not in earlier and member.assignment]
+        partitions = sum(len(member.assignment.topic_partitions) for member in members)
+        if not partitions:
+            raise DependencyDown(worker, "no partitions are assigned to it yet")
+        return f"{partitions} partitions"
+
+    def _describe(self, worker: str) -> Any:
         with self._lock:
             if self._admin is None:
                 self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
             admin = self._admin
+        group = f"freshet-{worker}"
         try:
-            described = admin.describe_consumer_groups([group], request_timeout=3.0)[group].result(timeout=5.0)
+            return admin.describe_consumer_groups([group], request_timeout=3.0)[group].result(timeout=5.0)
         except (KafkaException, TimeoutError) as error:
             raise DependencyDown("kafka", f"cannot describe the group {group}: {error}") from error
-        if described.state != ConsumerGroupState.STABLE:
-            raise DependencyDown(group, f"its consumer group is {described.state.name.lower().replace('_', ' ')}")
-        partitions = sum(len(member.assignment.topic_partitions) for member in described.members if member.assignment)
-        if not partitions:
-            raise DependencyDown(group, "no partitions are assigned to it yet")
-        return f"{partitions} partitions"
 
     def close(self) -> None:
         with self._lock:

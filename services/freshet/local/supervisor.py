@@ -183,7 +183,7 @@ class Supervised:
             pass
 
     def _give_up(self, reason: str) -> None:
-        last = "\n".join(tail(self.log, 12))
+        last = "\n".join(tail(self.log, 25))
         text = f"{self.component.name} {reason}. Its log, {self.log}, ends:\n{last}"
         with self._condition:
             self.given_up = text
