@@ -1,0 +1,85 @@
+"""The Kafka adapter against a real broker: where records land, what is refused, and reading whole topics."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Sequence
+
+import pytest
+from aiokafka.partitioner import murmur2
+
+from freshet.adapters.kafka import RECORD_BYTES, Producer, Reader, ReadRecord, bootstrap_servers, ensure_topics
+from freshet.errors import ConfigurationError, DependencyDown, TooLarge
+from freshet.settings import Topics
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def topics(kafka: str) -> Topics:
+    unique = uuid.uuid4().hex[:8]
+    names = ("products", "reviews", "interactions", "representations", "exposures", "dead_letters")
+    topics = Topics(**{name: f"{unique}.{name}" for name in names}, partitions=4)
+    assert sorted(ensure_topics(kafka, topics)) == sorted(f"{unique}.{name}" for name in names)
+    return topics
+
+
+def test_topics_that_exist_are_left_alone(kafka: str, topics: Topics) -> None:
+    assert ensure_topics(kafka, topics) == []
+
+
+def test_a_record_lands_where_other_clients_expect_its_key(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka)
+    futures = {key: producer.publish(topics.interactions, key, b"x") for key in (f"user-{i}" for i in range(50))}
+    for key, future in futures.items():
+        position = future.result(timeout=10)
+        assert position.partition == (murmur2(key.encode()) & 0x7FFFFFFF) % 4
+        assert position.topic == topics.interactions
+    producer.close()
+
+
+def test_a_record_that_is_too_large_is_named_so(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka)
+    with pytest.raises(TooLarge, match="16 MiB"):
+        producer.publish(topics.products, "p", b"x" * (RECORD_BYTES + 1_000)).result(timeout=20)
+    producer.close()
+
+
+def test_a_broker_that_is_away_is_a_dependency_that_is_down() -> None:
+    producer = Producer("kafka://127.0.0.1:1", delivery_seconds=1.0)
+    with pytest.raises(DependencyDown, match="kafka is not available"):
+        producer.publish("t", "k", b"x").result(timeout=20)
+    producer.close()
+
+
+def test_an_address_without_its_scheme_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="kafka://HOST:PORT"):
+        bootstrap_servers("localhost:9092")
+
+
+def test_a_reader_sees_the_whole_topic_and_knows_when_it_has_caught_up(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka, linger_ms=5)
+    for i in range(5_000):
+        producer.publish(topics.representations, f"p{i}", str(i).encode(), [("n", b"1")])
+    producer.publish(topics.representations, "p1", None)
+    producer.flush()
+    seen: list[ReadRecord] = []
+    enough = threading.Event()
+
+    def deliver(records: Sequence[ReadRecord]) -> None:
+        seen.extend(records)
+        if len(seen) in (5_001, 5_002):
+            enough.set()
+
+    reader = Reader(kafka, topics.representations, deliver)
+    reader.start()
+    assert sum(reader.end.values()) == 5_001
+    assert enough.wait(20)
+    assert [r for r in seen if r.key == b"p1"][-1].value is None
+    enough.clear()
+    place = producer.publish(topics.representations, "new", b"!").result(timeout=10)
+    assert enough.wait(5), "what comes later is read too"
+    assert seen[-1].position == place
+    reader.stop()
+    producer.close()
