@@ -40,7 +40,7 @@ def configure_logging(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("aiokafka", "faust", "mode", "asyncio", "httpx", "pymilvus"):
+    for noisy in ("alembic", "aiokafka", "faust", "mode", "asyncio", "httpx", "pymilvus"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
     structlog.contextvars.bind_contextvars(process=process)
 
