@@ -12,10 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +29,13 @@ import uvloop
 
 from benchmarks.report import report
 from freshet import bootstrap
-from freshet.adapters.kafka import Producer
+from freshet.adapters.kafka import Producer, ensure_topics
 from freshet.codec.tokens import write_token
 from freshet.codec.wire import PROTOBUF
 from freshet.domain.progress import Position
 from freshet.domain.representations import Layout, Modality, Segment, pack
+from freshet.local.kafka import temporary_broker
+from freshet.local.ports import choose
 from freshet.local.stack import LocalStack
 from freshet.settings import Settings
 from freshet.v1 import interaction_pb2, product_pb2, stream_pb2
@@ -51,10 +57,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="freshet-freshness-") as folder:
         whole = not arguments.clicks_only and (Settings().model_dir / "model.json").is_file()
-        with _stack(Path(folder), whole) as stack:
-            layout = bootstrap.model_manifest(stack.settings).layout
-            publish_catalogue(stack.settings, layout, PRODUCTS)
-            results = uvloop.run(measure(stack.settings, arguments.seconds, arguments.rate, whole))
+        with _stack(Path(folder), whole) as settings:
+            layout = bootstrap.model_manifest(settings).layout
+            publish_catalogue(settings, layout, PRODUCTS)
+            results = uvloop.run(measure(settings, arguments.seconds, arguments.rate, whole))
     rows = [{"event": name, **_quantiles(times)} for name, times in results.items() if len(times)]
     summary: dict[str, Any] = {f"{row['event']}_ms": {"p50": row["p50"], "p99": row["p99"]} for row in rows}
     summary["background_clicks_per_second"] = arguments.rate
@@ -65,12 +71,40 @@ def main() -> None:
     report("freshness", rows, summary, arguments.json)
 
 
-def _stack(folder: Path, whole: bool) -> LocalStack:
+@contextmanager
+def _stack(folder: Path, whole: bool) -> Iterator[Settings]:
+    """Settings that reach what was started."""
     if whole:
-        return LocalStack(folder / "stack", usual_ports=False)
+        with LocalStack(folder / "stack", usual_ports=False) as stack:
+            yield stack.settings
+        return
     write_manifest(folder / "model")
-    overrides = {"model_dir": str(folder / "model"), "index_url": "memory://"}
-    return LocalStack(folder / "stack", overrides, ("kafka", "profiles", "recommend"), usual_ports=False)
+    with temporary_broker() as kafka:
+        settings = Settings(
+            kafka_url=kafka,
+            index_url="memory://",
+            database_url=f"sqlite:///{folder}/freshet.db",
+            model_dir=folder / "model",
+            recommend={"port": choose(0)},  # type: ignore[arg-type]
+        )
+        bootstrap.migrate(settings)
+        ensure_topics(kafka, settings.topics)
+        with _program(settings, "worker", "profiles"), _program(settings, "serve", "recommend"):
+            yield settings
+
+
+@contextmanager
+def _program(settings: Settings, *arguments: str) -> Iterator[None]:
+    names = ("kafka_url", "database_url", "index_url", "model_dir")
+    environment = os.environ | {f"FRESHET_{name.upper()}": str(getattr(settings, name)) for name in names}
+    environment |= {"FRESHET_RECOMMEND": settings.recommend.model_dump_json(), "FRESHET_LOG_LEVEL": "warning"}
+    code = "from freshet.cli import main; main()"
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def write_manifest(folder: Path) -> None:
@@ -158,6 +192,8 @@ async def measure(settings: Settings, seconds: float, rate: float, whole: bool) 
         sampler = Sampler(settings, producer, ask)
         await ask.Recommend(pb.RecommendRequest(user_id="warm", dry_run=True), wait_for_ready=True, timeout=60.0)
         results: dict[str, list[float]] = {"click": [], "click_applied": [], "hide": [], "new_product": []}
+        # The worker may still be joining its group: the first click has all the time it needs.
+        await sampler.click(wait_seconds=30)
         with Background(settings, rate):
             await sampler.repeat(2.0, sampler.click, [], [])
             await sampler.repeat(seconds, sampler.click, results["click"], results["click_applied"])
@@ -190,10 +226,10 @@ class Sampler:
             whole_ms.append(whole)
             applied_ms.append(applied)
 
-    async def click(self) -> tuple[float, float]:
+    async def click(self, wait_seconds: int = 5) -> tuple[float, float]:
         """A shopper's click; the answer must leave the product out and be based on it."""
         user, product = f"user-{self._random.integers(USERS)}", f"bench-{self._random.integers(PRODUCTS)}"
-        return await self._interact(user, product, interaction_pb2.Interaction.CLICK)
+        return await self._interact(user, product, interaction_pb2.Interaction.CLICK, wait_seconds)
 
     async def hide(self) -> tuple[float, float]:
         """A shopper hides the first product of their list; the answer must not hold it."""
@@ -201,14 +237,14 @@ class Sampler:
         shown = await self._ask.Recommend(pb.RecommendRequest(user_id=user, dry_run=True), timeout=5.0)
         return await self._interact(user, shown.products[0].product_id, interaction_pb2.Interaction.HIDE)
 
-    async def _interact(self, user: str, product: str, kind: Any) -> tuple[float, float]:
+    async def _interact(self, user: str, product: str, kind: Any, wait_seconds: int = 5) -> tuple[float, float]:
         event = _interaction(user, product, kind)
         value = event.SerializeToString()
         begun = time.perf_counter()
         future = self._producer.publish(self._settings.topics.interactions, user, value, HEADERS)
         position = await asyncio.wrap_future(future)
         confirmed = time.perf_counter()
-        answer = await self._recommend(user, position)
+        answer = await self._recommend(user, position, wait_seconds=wait_seconds)
         ended = time.perf_counter()
         assert answer.freshness.at_least_reached
         assert all(shown.product_id != product for shown in answer.products)
@@ -233,11 +269,17 @@ class Sampler:
         assert [shown.product_id for shown in answer.products] == [name]
         return (ended - begun) * 1e3, 0.0
 
-    async def _recommend(self, user: str, position: Position, wanted: pb.Filter | None = None) -> Any:
+    async def _recommend(
+        self, user: str, position: Position, wanted: pb.Filter | None = None, wait_seconds: int = 5
+    ) -> Any:
         request = pb.RecommendRequest(
-            user_id=user, at_least=[write_token([position])], at_least_wait={"seconds": 5}, dry_run=True, filter=wanted
+            user_id=user,
+            at_least=[write_token([position])],
+            at_least_wait={"seconds": wait_seconds},
+            dry_run=True,
+            filter=wanted,
         )
-        return await self._ask.Recommend(request, timeout=10.0)
+        return await self._ask.Recommend(request, timeout=wait_seconds + 5.0)
 
 
 def _quantiles(times: list[float]) -> dict[str, Any]:
