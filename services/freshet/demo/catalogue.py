@@ -112,7 +112,7 @@ def _item(number: int, kind: str, colour: str, pattern: str, dice: random.Random
         image=Image(content=picture),
         attributes={"colour": colour, "pattern": pattern, "material": material},
     )
-    return Item(product, kind, colour, pattern, dice.betavariate(4, 2), dice.paretovariate(1.6))
+    return Item(product, kind, colour, pattern, dice.betavariate(4, 2), dice.lognormvariate(0.0, 0.8))
 
 
 def make_reviews(items: Sequence[Item], seed: int, time_us: int) -> Iterator[Review]:

@@ -60,7 +60,7 @@ def popularity(train: Any) -> Scores:
 
 
 def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
-    """Cosine between a user's summed TF-IDF vectors and each item's: unigrams, smoothed idf, L2-normalised."""
+    """Cosine between a user's summed TF-IDF vectors and each item's: 1 + log tf, smoothed idf, L2-normalised."""
     counted = [Counter(re.findall(r"\w\w+", text.lower())) for text in texts]
     words = {word: column for column, word in enumerate(sorted({word for row in counted for word in row}))}
     rows, columns, values = [], [], []
@@ -68,7 +68,7 @@ def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
         for word, count in counts.items():
             rows.append(row)
             columns.append(words[word])
-            values.append(float(count))
+            values.append(1.0 + np.log(count))
     terms = sparse.csr_matrix((values, (rows, columns)), shape=(len(texts), len(words)))
     document_counts = np.bincount(terms.indices, minlength=len(words))
     terms = terms @ sparse.diags(np.log((1 + len(texts)) / (1 + document_counts)) + 1)

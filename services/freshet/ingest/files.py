@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -56,11 +57,12 @@ def read_rows(name: str, format: Format) -> Iterator[Read]:
     """The rows of a file, or of standard input for `-`; gzip is recognised. Raises ConfigurationError."""
     label = "stdin" if name == STANDARD_INPUT else name
     try:
-        stream = sys.stdin.buffer if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115 - closed below
+        stream = cast(io.BufferedReader, sys.stdin.buffer) if name == STANDARD_INPUT else Path(name).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise ConfigurationError(f"{name} cannot be read: {error.strerror}") from error
-    with stream:
-        plain = _unpacked(stream)
+    with ExitStack() as stack:
+        stack.enter_context(stream)
+        plain = _unpacked(stream, stack)
         match format:
             case Format.JSONL:
                 yield from _json_lines(plain, label)
@@ -70,11 +72,10 @@ def read_rows(name: str, format: Format) -> Iterator[Read]:
                 yield from _parquet(plain, label)
 
 
-def _unpacked(stream: BinaryIO) -> BinaryIO:
-    buffered = stream if hasattr(stream, "peek") else io.BufferedReader(cast(Any, stream))
-    if buffered.peek(2)[:2] == _GZIP:
-        return cast(BinaryIO, gzip.open(buffered))
-    return buffered
+def _unpacked(stream: io.BufferedReader, stack: ExitStack) -> BinaryIO:
+    if stream.peek(2)[:2] == _GZIP:
+        return cast(BinaryIO, stack.enter_context(gzip.open(stream)))
+    return stream
 
 
 def _lines(stream: BinaryIO, label: str) -> Iterator[bytes]:

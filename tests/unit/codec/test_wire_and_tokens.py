@@ -1,0 +1,81 @@
+"""Bytes to messages and back, and the tokens that name places in Kafka."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshet.codec import wire
+from freshet.codec.tokens import read_token, write_token
+from freshet.domain.progress import Position
+from freshet.errors import InvalidInput, UnreadableRecord
+from freshet.v1 import interaction_pb2, product_pb2
+
+CLICK = interaction_pb2.Interaction(event_id="e", user_id="u", product_id="p", kind="CLICK")
+
+
+@pytest.mark.parametrize("content", [wire.PROTOBUF, wire.JSON])
+def test_a_message_comes_back_as_it_went_with_and_without_its_declared_type(content: str) -> None:
+    value = wire.encode(CLICK, content)
+    assert wire.decode(value, [("Content-Type", content.encode())], interaction_pb2.Interaction) == CLICK
+    assert wire.decode(value, None, interaction_pb2.Interaction) == CLICK
+
+
+def test_unknown_protobuf_fields_are_kept_and_unknown_json_fields_are_refused() -> None:
+    newer = wire.encode(CLICK) + b"\x98\x06\x01"  # field 99, varint 1
+    assert wire.decode(newer, None, interaction_pb2.Interaction).SerializeToString() == newer
+    with pytest.raises(UnreadableRecord, match="userID"):
+        wire.decode(b'{"userID": "u"}', None, interaction_pb2.Interaction)
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"\xff\xff\xff", b'{"user_id": ', b'{"user_id": "\xff"}', b'{"kind": "BOUGHT"}']
+)
+def test_what_is_no_message_is_unreadable(value: bytes | None) -> None:
+    with pytest.raises(UnreadableRecord):
+        wire.decode(value, None, interaction_pb2.Interaction)
+
+
+def test_json_nested_without_end_is_unreadable_and_no_crash() -> None:
+    with pytest.raises(UnreadableRecord):
+        wire.decode(b'{"upsert":' * 5_000, None, product_pb2.ProductEvent)
+
+
+def test_another_declared_type_is_refused() -> None:
+    with pytest.raises(UnreadableRecord, match="avro"):
+        wire.decode(b"x", [("content-type", b"application/avro")], interaction_pb2.Interaction)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_either_read_or_unreadable(value: bytes) -> None:
+    with contextlib.suppress(UnreadableRecord):
+        wire.decode(value, None, product_pb2.ProductEvent)
+
+
+def test_cloud_event_headers_say_what_the_binding_asks() -> None:
+    headers = wire.cloud_event_headers(
+        event_id="e1", event_type="t", source="s", subject="u1", time_us=1_764_244_800_000_000
+    )
+    assert wire.header(headers, "ce_time") == "2025-11-27T12:00:00Z"
+    assert wire.header(headers, "ce_specversion") == "1.0"
+    assert wire.content_type(b"", headers) == wire.PROTOBUF
+
+
+POSITIONS = st.builds(Position, st.sampled_from(["a", "b"]), st.integers(0, 9), st.integers(0, 2**40))
+
+
+@given(st.lists(POSITIONS, min_size=1))
+def test_a_token_keeps_the_last_place_of_every_partition(positions: list[Position]) -> None:
+    last: dict[tuple[str, int], Position] = {}
+    for position in sorted(positions):
+        last[position.topic, position.partition] = position
+    assert read_token(write_token(positions)) == tuple(sorted(last.values()))
+
+
+@pytest.mark.parametrize("token", ["", "?", "AAAA", "a b", "é", "CgA"])
+def test_what_is_no_token_is_refused_by_the_fields_name(token: str) -> None:
+    with pytest.raises(InvalidInput, match=r"at_least\[2\]"):
+        read_token(token, "at_least[2]")

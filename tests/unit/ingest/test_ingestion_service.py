@@ -1,0 +1,171 @@
+"""The gRPC service over a real channel, publishing into a log kept in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from freshet.codec import wire
+from freshet.codec.tokens import read_token
+from freshet.domain.progress import Position
+from freshet.errors import DependencyDown
+from freshet.ingest.confirmations import Unconfirmed
+from freshet.ingest.records import RecordWriter
+from freshet.ingest.server import SERVICE, running
+from freshet.ingest.service import IngestionService
+from freshet.settings import IngestSettings, Topics
+from freshet.v1 import ingestion_service_pb2 as pb
+from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2, product_pb2
+
+
+class Log:
+    """A producer that keeps its records; `answers` False is a Kafka that never confirms."""
+
+    def __init__(self, answers: bool = True) -> None:
+        self.records: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        self.answers = answers
+
+    def publish(
+        self,
+        topic: str,
+        key: str | bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]] | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Future[Position]:
+        future: Future[Position] = Future()
+        self.records[topic].append((key, value, headers))
+        if self.answers:
+            future.set_result(Position(topic, 0, len(self.records[topic]) - 1))
+        return future
+
+
+@asynccontextmanager
+async def serving(log: Log, check: Any = lambda: None) -> AsyncIterator[Any]:
+    service = IngestionService(log, RecordWriter(Topics(), source="test", record_bytes=1_000_000))
+    async with (
+        running(service, IngestSettings(port=0), check) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        yield ingestion_service_pb2_grpc.IngestionServiceStub(channel), channel
+
+
+def click(user: str = "u1", product: str = "p1", **more: Any) -> interaction_pb2.Interaction:
+    return interaction_pb2.Interaction(user_id=user, product_id=product, kind="CLICK", **more)
+
+
+def product(product_id: str = "p1", **more: Any) -> product_pb2.ProductEvent:
+    return product_pb2.ProductEvent(upsert=product_pb2.Product(product_id=product_id, **more))
+
+
+async def test_published_interactions_carry_key_id_and_cloud_event_headers() -> None:
+    log = Log()
+    async with serving(log) as (stub, _):
+        answer = await stub.PublishInteractions(
+            pb.PublishInteractionsRequest(interactions=[click(), click("u2", event_id="mine")])
+        )
+    assert answer.published_count == 2
+    assert answer.event_ids[1] == "mine"
+    assert len(answer.event_ids[0]) == 36
+    assert read_token(answer.consistency_token) == (Position("freshet.interactions.v1", 0, 1),)
+    key, value, headers = log.records["freshet.interactions.v1"][0]
+    assert key == "u1"
+    assert wire.decode(value, headers, interaction_pb2.Interaction).event_id == answer.event_ids[0]
+    assert wire.header(headers, "ce_id") == answer.event_ids[0]
+    assert wire.header(headers, "ce_type") == "freshet.v1.interaction"
+    assert wire.header(headers, "ce_specversion") == "1.0"
+
+
+async def test_one_bad_event_names_its_field_and_nothing_of_the_request_is_published() -> None:
+    log = Log()
+    events = [product(), product("p2"), product("p3"), product("p4", price=-1.0), product("")]
+    async with serving(log) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.PublishProducts(pb.PublishProductsRequest(events=events))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not log.records
+    status = rpc_status.from_call(caught.value)
+    details = error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(details)
+    assert [violation.field for violation in details.field_violations] == [
+        "events[3].upsert.price",
+        "events[4].upsert.product_id",
+    ]
+
+
+async def test_an_empty_request_and_one_that_is_too_long_are_refused() -> None:
+    picture = product_pb2.Image(content=bytes(17 * 2**20))
+    async with serving(Log()) as (stub, _):
+        with pytest.raises(grpc.aio.AioRpcError) as empty:
+            await stub.PublishReviews(pb.PublishReviewsRequest())
+        with pytest.raises(grpc.aio.AioRpcError) as long:
+            await stub.PublishInteractions(pb.PublishInteractionsRequest(interactions=[click()] * 1_001))
+        with pytest.raises(grpc.aio.AioRpcError) as large:
+            await stub.PublishProducts(pb.PublishProductsRequest(events=[product(image=picture)]))
+    assert empty.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert long.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert large.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_kafka_that_does_not_answer_is_unavailable_before_the_deadline() -> None:
+    async with serving(Log(answers=False)) as (stub, _):
+        begun = time.monotonic()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.PublishInteractions(pb.PublishInteractionsRequest(interactions=[click()]), timeout=1.0)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "kafka" in caught.value.details()
+    assert time.monotonic() - begun < 1.0
+
+
+async def test_a_stream_counts_bad_events_and_goes_on() -> None:
+    log = Log()
+
+    async def events() -> AsyncIterator[pb.PublishStreamRequest]:
+        for number in range(1_200):
+            yield pb.PublishStreamRequest(interaction=click(f"u{number}"))
+        yield pb.PublishStreamRequest(product=product(price=float("nan")))
+        yield pb.PublishStreamRequest()
+        yield pb.PublishStreamRequest(review=product_pb2.Review(review_id="r", product_id="p", rating=4))
+
+    async with serving(log) as (stub, _):
+        answer = await stub.PublishStream(events())
+    assert (answer.published_count, answer.rejected_count) == (1_201, 2)
+    assert [(r.index, r.field) for r in answer.rejections] == [(1_200, "upsert.price"), (1_201, "event")]
+    assert set(read_token(answer.consistency_token)) == {
+        Position("freshet.interactions.v1", 0, 1_199),
+        Position("freshet.reviews.v1", 0, 0),
+    }
+
+
+async def test_health_follows_what_the_check_finds() -> None:
+    def away() -> None:
+        raise DependencyDown("kafka", "away")
+
+    async with serving(Log(), away) as (_, channel):
+        health = health_pb2_grpc.HealthStub(channel)
+        async for state in health.Watch(health_pb2.HealthCheckRequest(service=SERVICE)):
+            if state.status != health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:
+                break
+        assert state.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_a_full_room_makes_the_next_caller_wait_until_there_is_space() -> None:
+    room = Unconfirmed(100)
+    await room.reserve(80, 1.0)
+    with pytest.raises(DependencyDown):
+        await room.reserve(30, 0.01)
+    waiting = asyncio.create_task(room.reserve(30, 5.0))
+    room.release(80)
+    await waiting
+    assert room.held_bytes == 30
