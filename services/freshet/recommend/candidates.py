@@ -24,7 +24,7 @@ SOURCES = (
 )
 """Bit i of a candidate's source mask is SOURCES[i]."""
 _BIT = {int(source): np.uint8(1 << i) for i, source in enumerate(SOURCES)}
-TOTAL = 1_200
+TOTAL = 800
 """About this many candidates are sought near all queries together."""
 FEWEST_PER_QUERY = 60
 
