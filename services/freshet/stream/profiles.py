@@ -116,13 +116,13 @@ class ProfileWorker:
 
     async def apply(self, batch: Batch) -> None:
         """Count a batch. Raises DependencyDown (nothing was written; try again) and ProgressConflict."""
-        by_user, event_times, refused = self._read(batch.runs)
+        by_user, products, event_times, refused = self._read(batch.runs)
         for run, record, error in refused:
             place = (run.topic, run.partition, record.offset)
             if place not in self._reported:
                 await self._dead_letters.send(reason_of(error), str(error), record, run.topic, run.partition, self.name)
                 self._reported.add(place)
-        await asyncio.to_thread(self._write, by_user, batch.advances(event_times))
+        await asyncio.to_thread(self._write, by_user, products, batch.advances(event_times))
         self._reported.clear()
 
     async def close(self) -> None:
@@ -130,10 +130,11 @@ class ProfileWorker:
 
     def _read(
         self, runs: Sequence[Run]
-    ) -> tuple[dict[str, list[Interaction]], dict[tuple[str, int], int], list[Refused]]:
-        """Interactions by user in order of arrival, the newest event time by partition, and what cannot be read."""
+    ) -> tuple[dict[str, list[Interaction]], dict[str, None], dict[tuple[str, int], int], list[Refused]]:
+        """Interactions by user, and products, in order of arrival; newest event time by partition; what is refused."""
         now_us = self._now_us()
         by_user: dict[str, list[Interaction]] = {}
+        products: dict[str, None] = {}
         newest: dict[tuple[str, int], int] = {}
         refused: list[Refused] = []
         parse = interaction_pb2.Interaction.FromString
@@ -155,21 +156,24 @@ class ProfileWorker:
                 time_us = interaction.event_time_us
                 if time_us > latest:
                     latest = time_us
+                products[interaction.product_id] = None
                 mine = by_user.get(interaction.user_id)
                 if mine is None:
                     by_user[interaction.user_id] = [interaction]
                 else:
                     mine.append(interaction)
             newest[run.topic, run.partition] = latest
-        return by_user, newest, refused
+        return by_user, products, newest, refused
 
-    def _write(self, by_user: Mapping[str, Sequence[Interaction]], advances: Sequence[Advance]) -> None:
+    def _write(
+        self, by_user: Mapping[str, Sequence[Interaction]], products: Iterable[str], advances: Sequence[Advance]
+    ) -> None:
         """Update and store. After a failure the caches forget what was touched: they are never ahead of the store."""
         behaviour: Mapping[int, covisits.Behaviour] = {}
         done = False
         try:
             known = self._load_profiles(by_user)
-            visits = self._update(by_user, known)
+            visits = self._update(by_user, self._number(products), known)
             behaviour = self._load_behaviour(covisits.touched(visits))
             changed = self._record(visits, behaviour)
             rows = [ProfileRow(user, profiles.encode(known[user]), known[user].event_time_us) for user in by_user]
@@ -193,16 +197,22 @@ class ProfileWorker:
                 known[user] = self._profiles[user] = profiles.Profile() if data is None else profiles.decode(data)
         return known
 
-    def _update(
-        self, by_user: Mapping[str, Sequence[Interaction]], known: Mapping[str, profiles.Profile]
-    ) -> list[covisits.Visit]:
-        products = {interaction.product_id for interactions in by_user.values() for interaction in interactions}
+    def _number(self, products: Iterable[str]) -> dict[str, int]:
+        """Numbers of products, given in order of arrival: a replay of the same log numbers them alike."""
         numbers, missing = self._numbers.take(products)
         if missing:
             assigned = self._store.product_numbers(missing)
             numbers.update(assigned)
             self._numbers.update(assigned)
             self._numbers.trim()
+        return numbers
+
+    def _update(
+        self,
+        by_user: Mapping[str, Sequence[Interaction]],
+        numbers: Mapping[str, int],
+        known: Mapping[str, profiles.Profile],
+    ) -> list[covisits.Visit]:
         event_hash = xxhash.xxh64_intdigest
         rules = self._profile_rules
         visits: list[covisits.Visit] = []
