@@ -19,27 +19,36 @@ from freshet.domain.products import Product, Upsert
 from freshet.domain.reviews import Review
 from freshet.errors import ConfigurationError, InvalidInput
 from freshet.ingest import hm
+from freshet.representation import preprocessing as pre
+from freshet.representation.evaluation import Held
 from freshet.v1 import product_pb2
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`users` and `items` are int32 (interactions,): who touched which of `products`, positive interactions only."""
+    """`users` and `items` are int32 (interactions,): who touched which of `products`, positive interactions only.
+
+    `shoppers` are the ids behind `users`.
+    """
 
     products: Sequence[Product]
     pictures: Sequence[bytes | None]
     users: NDArray[np.int32]
     items: NDArray[np.int32]
     reviews: Sequence[Review]
+    shoppers: Sequence[str] = ()
 
     def fingerprint(self) -> str:
         """Changes when anything that training sees changes."""
         digest = hashlib.sha256()
         for product, picture in zip(self.products, self.pictures, strict=True):
-            digest.update(repr((product.product_id, product.title, product.description, product.price)).encode())
+            digest.update(
+                repr((product.product_id, pre.product_text(product), product.price, product.currency)).encode()
+            )
             digest.update(hashlib.sha256(picture or b"").digest())
         digest.update(self.users.tobytes() + self.items.tobytes())
-        digest.update(str(len(self.reviews)).encode())
+        for review in self.reviews:
+            digest.update(repr((review.review_id, review.product_id, review.rating, review.text)).encode())
         return digest.hexdigest()[:16]
 
 
@@ -58,6 +67,7 @@ def training_data(
         np.array([user_number[user] for user, _ in known], dtype=np.int32),
         np.array([item for _, item in known], dtype=np.int32),
         [review for review in reviews if review.product_id in number],
+        list(user_number),
     )
 
 
@@ -79,6 +89,19 @@ def read_hm(folder: Path) -> TrainingData:
     """H&M: the training split alone."""
     purchases = [(purchase.customer_id, purchase.article_id) for purchase in hm.read_purchases(folder, ("train",))]
     return training_data(list(hm.read_products(folder)), purchases, (), folder)
+
+
+def held_out_hm(folder: Path, data: TrainingData, split: str = "valid") -> Held:
+    """H&M: each shopper's purchase of another split, judged by what `data` holds of them."""
+    user = {name: i for i, name in enumerate(data.shoppers)}
+    item = {product.product_id: i for i, product in enumerate(data.products)}
+    pairs = [
+        (user[purchase.customer_id], item[purchase.article_id])
+        for purchase in hm.read_purchases(folder, (split,))
+        if purchase.customer_id in user and purchase.article_id in item
+    ]
+    targets = np.array(pairs, dtype=np.int32).reshape(-1, 2)
+    return Held(data.users, data.items, targets[:, 0], targets[:, 1])
 
 
 def read_folder(folder: Path) -> TrainingData:
@@ -121,7 +144,7 @@ def _interactions(folder: Path) -> Iterator[tuple[str, str]]:
             yield str(user), str(product)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import json
 
     if not path.is_file():

@@ -32,7 +32,8 @@ class Sizes:
 
 def unit(vectors: Tensor) -> Tensor:
     """L2-normalised rows (B, n); an all-zero row stays zero."""
-    return vectors / vectors.norm(dim=1, keepdim=True).clamp_min(TINY)
+    normalised: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(TINY)
+    return normalised
 
 
 class TextEncoder(nn.Module):
@@ -168,7 +169,9 @@ def text_table(tokens: NDArray[np.int32], size: int, seed: int) -> NDArray[np.fl
     matrix = sparse.diags(1.0 / np.maximum(lengths, TINY)) @ matrix
     rank = min(size, count - 1)
     generator = np.random.default_rng(seed)
-    table = generator.standard_normal((TEXT_BUCKETS + 1, size)).astype(np.float32) / np.sqrt(size)
+    table: NDArray[np.float32] = (generator.standard_normal((TEXT_BUCKETS + 1, size)) / np.sqrt(size)).astype(
+        np.float32
+    )
     known = np.flatnonzero(frequency)
     if rank >= 1:
         _, _, directions = svds(matrix, k=rank, v0=generator.standard_normal(min(matrix.shape)))

@@ -30,17 +30,18 @@ from freshet.representation.networks import (
     text_table,
 )
 
-EPOCHS = 12
 BATCH = 256
 MODALITY_DROPOUT = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """`seconds` is a bound: training ends with the epoch in which it is passed."""
+    """`seconds` is a bound: training ends with the epoch in which it is passed. Where `epochs` end it, time plays no
+    part in what comes out."""
 
     seed: int = 0
     seconds: float = 100.0
+    epochs: int = 6
     threads: int = 2
     sizes: Sizes = field(default_factory=Sizes)
 
@@ -68,6 +69,22 @@ class Trained:
     losses: Sequence[float]
     """Mean loss per epoch."""
     inputs: Inputs
+
+    def vectors(self) -> NDArray[np.float32]:
+        """The whole vectors of all products trained on, (products, dimension)."""
+        chunks = []
+        with torch.no_grad():
+            for start in range(0, len(self.inputs.tokens), 256):
+                rows = slice(start, start + 256)
+                parts = (
+                    self.text(self.inputs.tokens[rows]),
+                    self.image(self.inputs.pixels[rows]),
+                    self.price(self.inputs.price[rows]),
+                    self.reviews(self.inputs.ratings[rows], self.inputs.review_text[rows]),
+                )
+                chunks.append(self.fusion(*parts, self.inputs.present[rows]))
+        vectors: NDArray[np.float32] = torch.cat(chunks).numpy()
+        return vectors
 
 
 def typical_prices(data: TrainingData) -> dict[str, float]:
@@ -175,9 +192,13 @@ def train(
     with torch.no_grad():
         texts = torch.cat([text(inputs.tokens[i : i + 1_024]) for i in range(0, len(tokens), 1_024)])
     losses: list[float] = []
-    for epoch in range(EPOCHS):
+    for epoch in range(options.epochs):
         pairs = torch.from_numpy(pairs_of(data, generator, 16 * BATCH))
-        losses.append(_epoch(modules, inputs, texts, pairs, optimiser, epoch, advanced))
+
+        def within(share: float, epoch: int = epoch) -> None:
+            advanced("fusion", (epoch + share) / options.epochs)
+
+        losses.append(_epoch(modules, inputs, texts, pairs, optimiser, within))
         if time.monotonic() - started > options.seconds:
             break
     modules.eval()
@@ -192,19 +213,18 @@ def _epoch(
     texts: Tensor,
     pairs: Tensor,
     optimiser: torch.optim.Optimizer,
-    epoch: int,
-    advanced: Callable[[str, float], None],
+    advanced: Callable[[float], None],
 ) -> float:
     modules.train()
-    total, batches = 0.0, [batch for batch in pairs.split(BATCH) if len(batch) > 1]
+    total, batches = 0.0, [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]
     for done, batch in enumerate(batches):
         loss = _loss(modules, inputs, texts, batch)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
         optimiser.step()
         total += loss.item()
-        advanced("fusion", (epoch + (done + 1) / len(batches)) / EPOCHS)
+        advanced((done + 1) / len(batches))
     return total / max(len(batches), 1)
 
 

@@ -1,0 +1,54 @@
+"""A tiny shop to train on: forty products in four kinds, drawn in the colour of their kind; some lack a modality."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+
+from freshet.domain.products import Image, Product, Version
+from freshet.domain.reviews import Review
+from freshet.representation.data import TrainingData, training_data
+from freshet.representation.export import export
+from freshet.representation.manifest import Manifest
+from freshet.representation.train import Trained, TrainingOptions, train
+
+KINDS = {"coat": (200, 30, 30), "scarf": (30, 200, 30), "boot": (30, 30, 200), "hat": (120, 120, 10)}
+OPTIONS = TrainingOptions(seed=3, epochs=2, seconds=600.0)
+
+
+def shop() -> TrainingData:
+    generator = np.random.default_rng(0)
+    products, interactions = [], []
+    for i in range(40):
+        kind = list(KINDS)[i % 4]
+        file = io.BytesIO()
+        noise = generator.integers(0, 20, 3)
+        Pictures.new("RGB", (80, 64 + i), tuple(int(c) for c in np.array(KINDS[kind]) + noise)).save(file, "PNG")
+        products.append(
+            Product(
+                f"p{i}",
+                title=f"{kind} number {i}" if i != 7 else "",
+                categories=(kind,),
+                price=10.0 * (1 + i % 4) if i != 9 else None,
+                image=Image(content=file.getvalue()) if i not in (8, 9) else None,
+            )
+        )
+        interactions += [(f"u{i % 4}-{i % 3}", f"p{i}")]
+    reviews = [Review(f"r{i}", f"p{i}", 1.0 + i % 5, f"a good {i}", Version(1, i)) for i in range(0, 40, 3)]
+    return training_data(products, interactions, reviews, Path())
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    return train(shop(), OPTIONS)
+
+
+@pytest.fixture(scope="session")
+def models(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """Where the tiny model was exported to, and its manifest."""
+    out = tmp_path_factory.mktemp("models")
+    return out, export(trained, shop(), OPTIONS, out, {"text": 1.0}, {"loss": 1.0})
