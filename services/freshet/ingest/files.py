@@ -105,7 +105,14 @@ def _csv(stream: BinaryIO, label: str) -> Iterator[Read]:
     # A picture given as base64 makes a long cell.
     csv.field_size_limit(64 * 2**20)
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
+    try:
+        yield from _csv_rows(csv.reader(text, strict=True), label)
+    finally:
+        # The file is the caller's to close.
+        text.detach()
+
+
+def _csv_rows(reader: Any, label: str) -> Iterator[Read]:
     header = next(reader, None)
     if header is None:
         return
