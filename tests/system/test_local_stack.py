@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,14 +16,15 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
 from freshet.errors import DependencyDown, StackError
 from freshet.local.kafka import BrokerHealth, temporary_broker
 from freshet.local.milvus import MilvusHealth
 from freshet.local.processes import group_members, start_time
-from freshet.local.stack import LocalStack
+from freshet.local.stack import COMPONENTS, LocalStack
 from freshet.local.state import read_status, running_stack_settings
-from freshet.settings import Topics
+from freshet.settings import Settings, Topics
 
 pytestmark = pytest.mark.stack
 
@@ -188,3 +190,19 @@ def test_brokers_run_side_by_side_and_end_with_their_block(kafka: str) -> None:
         assert topics(other) == set()
     with pytest.raises(DependencyDown):
         BrokerHealth(other.removeprefix("kafka://")).check()
+
+
+def test_the_whole_line_runs_and_a_killed_worker_is_at_work_again(stack: LocalStack) -> None:
+    assert {part.name: part.state for part in stack.status().components} == dict.fromkeys(COMPONENTS, "healthy")
+    before = stack.pid("catalog")
+
+    stack.kill("catalog")
+    stack.wait_healthy("catalog")
+
+    assert stack.pid("catalog") != before
+    assert [part.detail for part in stack.status().components if part.name == "catalog"] == ["8 partitions"]
+
+
+def test_triton_answers_with_the_model_it_was_given(triton: str, small_model: Path) -> None:
+    settings = Settings(encoder_url=triton, model_dir=small_model)
+    asyncio.run(bootstrap.encoders(settings).canary())
