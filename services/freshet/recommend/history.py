@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ from pyroaring import BitMap
 from freshet.domain import profiles
 from freshet.domain.interactions import Kind
 from freshet.domain.interests import find_interests
+from freshet.domain.progress import Progress
 from freshet.domain.representations import Matrix
 from freshet.domain.scoring import RankingWeights, Touched, heaviest
 from freshet.recommend.mirror import Mirror
@@ -28,6 +31,16 @@ class History:
     kinds: NDArray[np.uint8]
     seen: BitMap
     event_time_us: int = 0
+    now_us: int = 0
+    """The moment as of which `weights` are."""
+
+
+def stream_time_us(progress: Iterable[Progress]) -> int:
+    """What time it is in the stream: the newest interaction applied, or now when there is none.
+
+    Decay follows the stream and not the wall, so that a replayed or imported past is worth what it was worth then.
+    """
+    return max((step.event_time_us for step in progress), default=0) or time.time_ns() // 1_000
 
 
 NO_HISTORY = History(np.empty(0, np.uint32), np.empty(0, np.float32), np.empty(0, np.uint8), BitMap())
@@ -39,7 +52,7 @@ def read_history(data: bytes | None, now_us: int, half_life_us: int) -> History:
         return NO_HISTORY
     profile = profiles.decode(data)
     numbers, weights, kinds = profiles.decayed(profile, now_us, half_life_us)
-    return History(numbers, weights, kinds, profile.seen, profile.event_time_us)
+    return History(numbers, weights, kinds, profile.seen, profile.event_time_us, now_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Shopper:
     never: BitMap
     """Product numbers that must not be shown even when seen ones may be: hidden."""
     seen: BitMap
+    now_us: int
 
 
 def understand(mirror: Mirror, history: History) -> Shopper:
@@ -67,6 +81,7 @@ def understand(mirror: Mirror, history: History) -> Shopper:
         disliked=Touched(mirror.vectors[rows[disliked]], -history.weights[disliked]),
         never=BitMap(history.numbers[history.kinds == Kind.HIDE].tolist()),
         seen=history.seen,
+        now_us=history.now_us,
     )
 
 

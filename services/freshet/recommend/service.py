@@ -25,7 +25,7 @@ from freshet.recommend.behaviour import BehaviourReader
 from freshet.recommend.candidates import Candidates
 from freshet.recommend.exposures import Exposures, new_attribution_token
 from freshet.recommend.filters import ProductFilter, allowed_rows
-from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, understand
+from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, stream_time_us, understand
 from freshet.recommend.measures import stage
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.pages import Pages
@@ -132,6 +132,7 @@ class Recommender:
             disliked=Touched(mirror.vectors[:0], np.empty(0, np.float32)),
             never=BitMap([int(mirror.numbers[row])]),
             seen=BitMap(),
+            now_us=stream_time_us(progress.values()),
         )
         weights = self._weights.times(asked.weights)
         found, _, covisits = await self._candidates(shopper, asked, weights, clock)
@@ -166,7 +167,7 @@ class Recommender:
         try:
             progress = await self._reads.call(clock.left(STORE_SECONDS), store.progress, "profiles")
             data = await self._reads.call(clock.left(STORE_SECONDS), store.profile, user_id)
-            return progress, read_history(data, time.time_ns() // 1_000, self._half_life_us)
+            return progress, read_history(data, stream_time_us(progress.values()), self._half_life_us)
         except DependencyDown as error:
             clock.missing.append(f"{error.dependency}: {error.detail}; answered without the shopper's profile")
         except InvalidInput as error:
@@ -259,9 +260,7 @@ class Recommender:
             return CoVisits()
         try:
             with stage("behaviour"):
-                return await self._behaviour.read(
-                    shopper.liked_rows, time.time_ns() // 1_000, clock.left(STORE_SECONDS)
-                )
+                return await self._behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
         except DependencyDown as error:
             clock.missing.append(f"{error.dependency}: {error.detail}; co-visits left out")
         except InvalidInput as error:
