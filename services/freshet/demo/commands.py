@@ -16,6 +16,7 @@ from rich.progress import Progress
 from freshet.demo import run
 from freshet.demo.client import ShopClient
 from freshet.demo.shop import Shop, open_shop
+from freshet.ingest.commands import end_on_sigterm
 from freshet.settings import Settings
 
 app = typer.Typer(help="A shop of its own: train, publish, click, and see the answer change.")
@@ -37,6 +38,7 @@ def demo(
     """Start the system, fill it with a shop, click, and show the recommendations before and after."""
     from freshet.local.stack import LocalStack
 
+    end_on_sigterm()
     console = Console(stderr=True, highlight=False)
     started = time.monotonic()
     home = (data_dir or Settings().data_dir / "demo").absolute() / str(products)

@@ -20,7 +20,7 @@ from freshet.errors import ConfigurationError
 from freshet.evaluate.held_out import HeldOut, read_held_out
 from freshet.evaluate.live import ask_all, baselines, live_quality
 from freshet.evaluate.metrics import Quality
-from freshet.ingest.commands import Dates, publish_all, shift_to_yesterday, wait_applied
+from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
 from freshet.ingest.sources import hm_interactions, hm_products
 
 app = typer.Typer(no_args_is_help=True, help="Measure the quality of recommendations.")
@@ -43,6 +43,7 @@ def live(
     users: Annotated[int, typer.Option(min=0, help="Only the first so many users; 0 means all.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
 ) -> None:
+    end_on_sigterm()
     console = Console(stderr=True, highlight=False)
     started = time.monotonic()
     data = read_held_out(directory)
@@ -53,7 +54,7 @@ def live(
     else:
         with _filled_stack(directory, model, console) as address:
             ours, degraded = _ask(address, data, chosen, console)
-    found = baselines(data)
+    found = baselines(data, len(chosen))
     table = Table(title="Held-out purchases", title_justify="left")
     for heading in ("", "HR@10", "NDCG@10"):
         table.add_column(heading, justify="right" if heading else "left")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -188,6 +189,12 @@ def wait_applied(settings: Settings, *summaries: Summary, console: Console, time
                 time.sleep(0.05)
     finally:
         store.close()
+
+
+def end_on_sigterm() -> None:
+    """Make SIGTERM end this process as Ctrl-C does: what it started is stopped and cleaned up. Main thread only."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def serve_ingest() -> None:
