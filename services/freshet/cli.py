@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 import typer.core
 import typer.main
-from click import Command, Context
 from rich.console import Console
 
 from freshet.errors import FreshetError
@@ -33,15 +32,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "db": ("freshet.adapters.sql.commands", "app", "Look at and upgrade the database."),
 }
 """Name → (module, Typer application, help), in the order in which `--help` shows them."""
+CLIENTS = frozenset({"publish", "import", "recommend", "lag", "dead-letters", "db"})
+"""Commands that speak to a system: to the local stack when one runs, unless the environment names another."""
 
 
 class _Rooms(typer.core.TyperGroup):
     """A group whose members are imported when they are asked for."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         module, attribute, help_text = COMMANDS[cmd_name]
@@ -72,10 +73,20 @@ app = typer.Typer(
 
 @app.callback()
 def root(
+    ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
 ) -> None:
     if debug:
         os.environ["FRESHET_DEBUG"] = "1"
+    if ctx.invoked_subcommand in CLIENTS and "--help" not in sys.argv:
+        _find_local_stack()
+
+
+def _find_local_stack() -> None:
+    from freshet.local.state import environment_of, running_stack_settings
+
+    if (settings := running_stack_settings()) is not None:
+        os.environ.update(environment_of(settings))
 
 
 def main(arguments: list[str] | None = None) -> Any:
