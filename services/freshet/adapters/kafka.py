@@ -48,7 +48,7 @@ def ensure_topics(url: str, topics: Topics, timeout_seconds: float = 30.0) -> li
     Products, reviews and interactions are kept for ever: everything else can be rebuilt from them.
     Raises DependencyDown.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers(url), "socket.timeout.ms": 10_000, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers(url), "socket.timeout.ms": 10_000, "log_level": 0})
     for_ever = {"retention.ms": "-1", "max.message.bytes": str(RECORD_BYTES)}
     wanted: dict[str, dict[str, str]] = {
         topics.products: for_ever,
@@ -97,7 +97,7 @@ class Producer:
             "delivery.timeout.ms": int(delivery_seconds * 1000),
             "queue.buffering.max.kbytes": 256 * 1024,
             "socket.nagle.disable": True,
-            "log_level": 3,
+            "log_level": 0,
         }
         self._producer: ConfluentProducer | None = None
         self._thread: threading.Thread | None = None
@@ -225,7 +225,7 @@ class Reader:
                 "fetch.queue.backoff.ms": 10,
                 "queued.max.messages.kbytes": 65_536,
                 "socket.nagle.disable": True,
-                "log_level": 3,
+                "log_level": 0,
             }
         )
         try:

@@ -110,7 +110,7 @@ def read_letters(kafka_url: str, topic: str, timeout_seconds: float = 10.0) -> I
             "group.id": "freshet-dead-letters-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
-            "log_level": 3,
+            "log_level": 0,
         }
     )
     try:

@@ -41,7 +41,7 @@ def read_ends(
 ) -> dict[tuple[str, int], tuple[int, int]]:
     """First and end offset by (topic, partition); topics that are not there are left out. Raises DependencyDown."""
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers(kafka_url), "group.id": "freshet-lag-reader", "log_level": 3}
+        {"bootstrap.servers": bootstrap_servers(kafka_url), "group.id": "freshet-lag-reader", "log_level": 0}
     )
     try:
         present = consumer.list_topics(timeout=timeout_seconds).topics
