@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +34,15 @@ CHOICES = {
     "image": (0.0, 0.3),
     "trending": (0.0, 0.1),
 }
+CATALOGUE_CHOICES = {
+    "temperature": (0.3, 1.0),
+    "behaviour": (3.0, 8.0),
+    "trending": (0.1, 0.2),
+    "joint": (0.5, 1.0),
+    "text": (0.2,),
+    "image": (0.3,),
+}
+"""How far to trust what others did depends on how much of it there is: looked for on every catalogue's own choices."""
 JUDGED = 1_000
 """Shoppers by whom a ranking is judged while training."""
 
@@ -65,7 +74,7 @@ def train(
         raise ConfigurationError("name the training data: either --data FOLDER or --hm FOLDER")
     if backend not in ("python", "onnxruntime"):
         raise ConfigurationError(f"backend is {backend!r}; python or onnxruntime is needed")
-    from freshet.representation.data import held_out_hm, read_folder, read_hm
+    from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm
     from freshet.representation.export import export
     from freshet.representation.train import TrainingOptions
     from freshet.representation.train import train as train_model
@@ -86,16 +95,20 @@ def train(
             read, options, lambda stage, share: progress.update(bar, description=stage, completed=share)
         )
         ranking, metrics = dict(RANKING), {"loss": trained.losses[-1]}
-        if hm is not None:
+        held = held_out_hm(hm, read) if hm is not None else held_out_last(read)
+        if held is not None:
             progress.update(bar, description="judging")
-            ranking, found = _judge(trained, options, held_out_hm(hm, read), tune)
+            choices = (CHOICES if tune else {}) if hm is not None else CATALOGUE_CHOICES
+            ranking, found = _judge(trained, options, held, choices)
             metrics |= {"valid_hit_rate_10": found.hit_rate, "valid_ndcg_10": found.ndcg}
         progress.update(bar, description="export")
         manifest = export(trained, read, options, out, ranking, metrics, backend)
     console.print(f"model {manifest.model_version} is in {out / manifest.model_version}")
 
 
-def _judge(trained: Trained, options: TrainingOptions, held: Held, tune: bool) -> tuple[dict[str, float], Quality]:
+def _judge(
+    trained: Trained, options: TrainingOptions, held: Held, choices: Mapping[str, Sequence[float]]
+) -> tuple[dict[str, float], Quality]:
     """The ranking weights, and what they reach on held-out purchases."""
     from freshet.domain.representations import Layout, Modality, Segment
     from freshet.domain.scoring import ranking_weights
@@ -108,4 +121,4 @@ def _judge(trained: Trained, options: TrainingOptions, held: Held, tune: bool) -
     def judge(values: Mapping[str, float]) -> Quality:
         return evaluation.quality(catalogue, ranking_weights(values), judged)
 
-    return evaluation.search(judge, RANKING, CHOICES if tune else {})
+    return evaluation.search(judge, RANKING, choices)

@@ -104,6 +104,25 @@ def held_out_hm(folder: Path, data: TrainingData, split: str = "valid") -> Held:
     return Held(data.users, data.items, targets[:, 0], targets[:, 1])
 
 
+def held_out_last(data: TrainingData, most: int = 1_000) -> Held | None:
+    """The last product of at most `most` shoppers who touched three or more, judged by the rest; None without any.
+
+    Enough to weigh what people did against what products are like; the encoders have seen these choices, so that it
+    is no measure of them.
+    """
+    _, first = np.unique(np.stack([data.users, data.items], axis=1), axis=0, return_index=True)
+    users, items = data.users[np.sort(first)], data.items[np.sort(first)]
+    shoppers, last, counts = np.unique(users[::-1], return_index=True, return_counts=True)
+    last = len(users) - 1 - last
+    chosen = np.flatnonzero(counts >= 3)
+    chosen = chosen[:: max(1, len(chosen) // most)][:most]
+    if not len(chosen):
+        return None
+    known = np.ones(len(users), dtype=np.bool_)
+    known[last[chosen]] = False
+    return Held(users[known], items[known], shoppers[chosen], items[last[chosen]])
+
+
 def read_folder(folder: Path) -> TrainingData:
     """`products.jsonl` (JSON of freshet.v1.Product), `interactions.jsonl` or `.csv`, and `reviews.jsonl`.
 
