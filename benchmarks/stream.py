@@ -72,6 +72,8 @@ class Counting:
         self.meter.begin()
         return {}
 
+    async def open(self) -> None: ...
+
     async def apply(self, batch: Batch) -> None:
         self.meter.count(sum(len(run.records) for run in batch.runs))
 
@@ -101,6 +103,8 @@ def our_profiles(settings: Settings, meter: Meter) -> Any:
         def progress(self) -> Mapping[tuple[str, int], Progress]:
             meter.begin()
             return super().progress()
+
+        async def open(self) -> None: ...
 
         async def apply(self, batch: Batch) -> None:
             await super().apply(batch)

@@ -61,6 +61,8 @@ class Handler:
     def progress(self) -> Mapping[Place, Progress]:
         return {place: Progress(*place, offset) for place, offset in self.ledger.next.items()}
 
+    async def open(self) -> None: ...
+
     async def apply(self, batch: Batch) -> None:
         await self.gate.wait()
         if self.before is not None:

@@ -44,6 +44,8 @@ class Watched(ProfileWorker):
     worker: Worker
     wanted: int
 
+    async def open(self) -> None: ...
+
     async def apply(self, batch: Batch) -> None:
         await super().apply(batch)
         if self._store.progress(self.name)[self.topics[0], 0].next_offset >= self.wanted:

@@ -93,8 +93,10 @@ def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
                     raise ImageRejected(
                         "image", f"has {opened.width}×{opened.height} pixels; at most {most_pixels:,} are read"
                     )
-                opened.draft("RGB", (2 * PIXELS, 2 * PIXELS))
-                flat = _on_white(ImageOps.exif_transpose(opened))
+                # A JPEG is decoded at the smallest of its own scales that has PIXELS both ways.
+                opened.draft("RGB", (PIXELS, PIXELS))
+                ImageOps.exif_transpose(opened, in_place=True)
+                flat = _on_white(opened)
     except ImageRejected:
         raise
     except Pictures.DecompressionBombError as error:
@@ -118,7 +120,7 @@ def _on_white(picture: Pictures.Image) -> Pictures.Image:
         rgba = picture.convert("RGBA")
         ground = Pictures.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Pictures.alpha_composite(ground, rgba).convert("RGB")
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def log_price(prices: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -130,6 +130,13 @@ class Producer:
                 future.set_exception(_publish_error(error.args[0]))
                 return future
 
+    def connect(self, topic: str, timeout_seconds: float = 10.0) -> None:
+        """Be ready to publish to `topic`. Raises DependencyDown."""
+        try:
+            self._started().list_topics(topic, timeout=timeout_seconds)
+        except KafkaException as error:
+            raise _dependency_down(error) from error
+
     def flush(self, timeout_seconds: float = 60.0) -> None:
         """Wait until every queued record is confirmed. Raises DependencyDown when time runs out."""
         if self._producer is not None and (left := self._producer.flush(timeout_seconds)):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from prometheus_client import Histogram
+
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
 from freshet.adapters.kafka import Producer
@@ -29,6 +31,10 @@ from freshet.stream.encoding import Encoded, ProductEncoder
 from freshet.stream.worker import Batch
 from freshet.v1 import product_pb2, stream_pb2
 
+STAGE = Histogram(
+    "freshet_catalog_stage_seconds", "Time of one stage of one batch.", ["stage"],
+    buckets=[0.001, 0.005, 0.02, 0.1, 0.5, 2, 10],
+)  # fmt: skip
 CHUNK = 128
 """Products encoded together; further chunks are prepared while Triton works on one."""
 
@@ -86,24 +92,33 @@ class CatalogWorker:
         """How far the store is."""
         return self._store.progress(self.name)
 
+    async def open(self) -> None:
+        """Have the producer connected: an idempotent one takes up to a second for its first record."""
+        await asyncio.to_thread(self._producer.connect, self._settings.topics.representations)
+
     async def apply(self, batch: Batch) -> None:
         """Merge, encode, store, publish. Raises DependencyDown: the same batch may then be applied again."""
-        read = self._read(batch)
-        for run, record, error in read.refused:
-            await self._refuse(run.topic, run.partition, record, error)
-        rows, stored_reviews = await self._merge(read)
-        encoded = await self._encode(list(rows.values()))
+        with STAGE.labels("read").time():
+            read = self._read(batch)
+            for run, record, error in read.refused:
+                await self._refuse(run.topic, run.partition, record, error)
+        with STAGE.labels("merge").time():
+            rows, stored_reviews = await self._merge(read)
+        with STAGE.labels("encode").time():
+            encoded = await self._encode(list(rows.values()))
         by_product = {event.product_id: event for event in read.events if event.change is not None}
         for each in encoded:
             if each.rejected is not None and (event := by_product.get(each.row.product_id)) is not None:
                 await self._refuse(event.place.topic, event.place.partition, event.record, each.rejected)
         changed = [each.row for each in encoded]
-        await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, batch.advances(read.newest))
+        with STAGE.labels("store").time():
+            await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, batch.advances(read.newest))
         again = read.repeated - {row.product_id for row in changed}
         if again:
             kept = await asyncio.to_thread(self._store.load, sorted(again))
             changed += kept.values()
-        await self._publish(changed)
+        with STAGE.labels("publish").time():
+            await self._publish(changed)
         self._reported.clear()
 
     async def close(self) -> None:

@@ -28,6 +28,8 @@ UNCHANGED = Counter(
 )
 TEXTS_CUT = Counter("freshet_texts_cut", "Texts longer than the words that are read.")
 _FUSION = "fusion"
+DECODED = 16
+"""Pictures that a thread decodes at a time."""
 
 
 class Pictures(Protocol):
@@ -55,7 +57,6 @@ class _Work:
     inputs: dict[Modality, bytes]
     parts: dict[Modality, Vector]
     changed: set[Modality] = field(default_factory=set)
-    picture: bytes | None = None
     pixels: NDArray[np.uint8] | None = None
     rejected: ImageRejected | None = None
 
@@ -80,7 +81,7 @@ class ProductEncoder:
     async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
         """The rows of live products, each with a whole encoding. Raises DependencyDown."""
         works = [self._begin(row) for row in rows]
-        await asyncio.gather(*(self._load_picture(work) for work in works if Modality.IMAGE in work.changed))
+        await self._read_pictures([work for work in works if Modality.IMAGE in work.changed])
         await asyncio.gather(*(self._encode_modality(modality, works) for modality in ENCODED))
         fused = [work for work in works if work.changed or work.row.encoding is None]
         vectors = await self._fuse(fused)
@@ -128,19 +129,36 @@ class ProductEncoder:
         stamped = row.state.fields.get("image")
         return b"failed" + digest + (repr(tuple(stamped.version)).encode() if stamped is not None else b"")
 
-    async def _load_picture(self, work: _Work) -> None:
-        image = work.product.image
-        if image is None:
-            return
+    async def _read_pictures(self, works: Sequence[_Work]) -> None:
+        """Give every work its picture's pixels, or note why it has none."""
+        loop = asyncio.get_running_loop()
+
+        async def read(group: Sequence[_Work]) -> None:
+            contents = await asyncio.gather(*map(self._content, group))
+            loaded = [(work, content) for work, content in zip(group, contents, strict=True) if content is not None]
+            decoded = await loop.run_in_executor(self._decoding, _pixels, [content for _, content in loaded])
+            for (work, _), pixels in zip(loaded, decoded, strict=True):
+                if isinstance(pixels, ImageRejected):
+                    self._reject(work, pixels)
+                else:
+                    work.pixels = pixels
+
+        await asyncio.gather(*(read(works[at : at + DECODED]) for at in range(0, len(works), DECODED)))
+
+    async def _content(self, work: _Work) -> bytes | None:
+        """The encoded file; None where there is none to be had."""
+        if work.product.image is None:
+            return None
         try:
             async with self._fetching:
-                content = await self._pictures.load(image)
-            loop = asyncio.get_running_loop()
-            prepared = await loop.run_in_executor(self._decoding, pre.image_pixels, [content])
-            work.pixels = prepared["pixels"][0]
+                return await self._pictures.load(work.product.image)
         except ImageRejected as error:
-            work.rejected = error
-            work.inputs[Modality.IMAGE] = self._failed(work.row, work.inputs[Modality.IMAGE])
+            self._reject(work, error)
+            return None
+
+    def _reject(self, work: _Work, error: ImageRejected) -> None:
+        work.rejected = error
+        work.inputs[Modality.IMAGE] = self._failed(work.row, work.inputs[Modality.IMAGE])
 
     async def _encode_modality(self, modality: Modality, works: Sequence[_Work]) -> None:
         todo = [work for work in works if modality in work.changed and modality in work.inputs]
@@ -197,3 +215,14 @@ class ProductEncoder:
 
 def _digest(data: bytes) -> bytes:
     return xxhash.xxh3_128_digest(data)
+
+
+def _pixels(contents: Sequence[bytes]) -> list[NDArray[np.uint8] | ImageRejected]:
+    """Each picture's pixels, or why it cannot be read."""
+    decoded: list[NDArray[np.uint8] | ImageRejected] = []
+    for content in contents:
+        try:
+            decoded.append(pre.image_pixels([content])["pixels"][0])
+        except ImageRejected as error:
+            decoded.append(error)
+    return decoded

@@ -34,17 +34,17 @@ class IndexWorker:
     def __init__(self, index: VectorIndex, store: ProfileStore, layout: Layout, settings: Settings) -> None:
         self.topics: Sequence[str] = (settings.topics.representations,)
         self._index, self._store, self._layout = index, store, layout
-        self._ready = False
 
     def progress(self) -> Mapping[tuple[str, int], Progress]:
         """How far the index is."""
         return self._store.progress(self.name)
 
+    async def open(self) -> None:
+        """Have this model version's collection."""
+        await self._index.ensure()
+
     async def apply(self, batch: Batch) -> None:
         """Write a batch into the index, then its progress. Raises DependencyDown."""
-        if not self._ready:
-            await self._index.ensure()
-            self._ready = True
         newest: dict[int, stream_pb2.Representation] = {}
         times: dict[tuple[str, int], int] = {}
         for run in (*batch.repeated, *batch.runs):

@@ -114,6 +114,9 @@ class ProfileWorker:
         self._behaviour.clear()
         return self._store.progress(self.name)
 
+    async def open(self) -> None:
+        """Nothing: the store connects with `progress`."""
+
     async def apply(self, batch: Batch) -> None:
         """Count a batch. Raises DependencyDown (nothing was written; try again) and ProgressConflict."""
         by_user, products, event_times, refused = self._read(batch.runs)

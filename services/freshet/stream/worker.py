@@ -116,6 +116,10 @@ class Handler(Protocol):
         """How far the store is, by (topic, partition). Blocks."""
         ...
 
+    async def open(self) -> None:
+        """Connect to what the work needs, so that the first batch does not wait. Raises DependencyDown."""
+        ...
+
     async def apply(self, batch: Batch) -> None: ...
 
     async def close(self) -> None: ...
@@ -187,6 +191,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`. Raises what made it impossible to go on."""
+        await self._retrying(self._handler.open)
         await self.app.start()
         log.info("started", topics=list(self._handler.topics))
         apply = asyncio.create_task(self._apply_for_ever(), name="apply")
