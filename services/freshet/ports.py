@@ -60,11 +60,13 @@ class BehaviourRow:
     """What people did with one product: `data` is what freshet.domain.covisits encodes.
 
     `trend` is log2(decayed weight) + time / half-life: it orders products by their weight at any moment.
+    `lane` is whose count it is: every profile worker counts in a lane of its own, and readers add the lanes up.
     """
 
     number: int
     trend: float
     data: bytes
+    lane: int = 0
 
 
 class ProgressStore(Protocol):
@@ -112,7 +114,9 @@ class ProfileStore(ProgressStore, Protocol):
 
     def load_profiles(self, user_ids: Sequence[str]) -> dict[str, bytes]: ...
 
-    def load_behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]: ...
+    def load_behaviour(self, numbers: Sequence[int], lane: int = 0) -> dict[int, bytes]:
+        """What was counted in one lane."""
+        ...
 
     def apply(
         self,
@@ -138,7 +142,9 @@ class ServingStore(Protocol):
 
     def profile(self, user_id: str) -> bytes | None: ...
 
-    def behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]: ...
+    def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
+        """What was counted of each product, a part per lane: freshet.domain.covisits.strongest adds them up."""
+        ...
 
     def trending(self, limit: int) -> list[tuple[int, float]]:
         """(product number, trend) of the products with the highest trend, highest first."""

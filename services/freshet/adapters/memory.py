@@ -6,10 +6,12 @@ For tests and for trying things out: nothing outlives the process.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
+from freshet.domain import covisits
 from freshet.domain.progress import Advance, Progress
 from freshet.domain.representations import pack, unpack
 from freshet.domain.reviews import StoredReview
@@ -26,7 +28,7 @@ class _State:
     encodings: dict[tuple[str, str], Encoding] = field(default_factory=dict)
     reviews: dict[str, StoredReview] = field(default_factory=dict)
     profiles: dict[str, ProfileRow] = field(default_factory=dict)
-    behaviour: dict[int, BehaviourRow] = field(default_factory=dict)
+    behaviour: dict[tuple[int, int], BehaviourRow] = field(default_factory=dict)
     applied: dict[str, dict[tuple[str, int], Progress]] = field(default_factory=dict)
 
 
@@ -134,8 +136,10 @@ class MemoryProfileStore(_WorkerStore):
         with self._state.turn:
             return {id_: self._state.profiles[id_].data for id_ in user_ids if id_ in self._state.profiles}
 
-    def load_behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        return _behaviour(self._state, numbers)
+    def load_behaviour(self, numbers: Sequence[int], lane: int = 0) -> dict[int, bytes]:
+        with self._state.turn:
+            kept = self._state.behaviour
+            return {number: kept[number, lane].data for number in numbers if (number, lane) in kept}
 
     def apply(
         self,
@@ -147,7 +151,7 @@ class MemoryProfileStore(_WorkerStore):
         with self._state.turn:
             self._advance(worker, advances)
             self._state.profiles.update((row.user_id, row) for row in profiles)
-            self._state.behaviour.update((row.number, row) for row in behaviour)
+            self._state.behaviour.update(((row.number, row.lane), row) for row in behaviour)
 
 
 class MemoryServingStore(_Store):
@@ -161,23 +165,22 @@ class MemoryServingStore(_Store):
             row = self._state.profiles.get(user_id)
         return row.data if row is not None else None
 
-    def behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
-        return _behaviour(self._state, numbers)
+    def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
+        wanted, parts = set(numbers), defaultdict(list)
+        with self._state.turn:
+            for (number, _), row in sorted(self._state.behaviour.items()):
+                if number in wanted:
+                    parts[number].append(row.data)
+        return dict(parts)
 
     def trending(self, limit: int) -> list[tuple[int, float]]:
         with self._state.turn:
-            rows = sorted(self._state.behaviour.values(), key=lambda row: (-row.trend, row.number))
-        return [(row.number, row.trend) for row in rows[:limit]]
+            return covisits.summed_trends([(row.number, row.trend) for row in self._state.behaviour.values()], limit)
 
 
 def _state(url: str) -> _State:
     with _OPENING:
         return _STATES.setdefault(url, _State())
-
-
-def _behaviour(state: _State, numbers: Sequence[int]) -> dict[int, bytes]:
-    with state.turn:
-        return {number: state.behaviour[number].data for number in numbers if number in state.behaviour}
 
 
 def _rounded(encoding: Encoding) -> Encoding:

@@ -1,4 +1,4 @@
-"""What people did with products: decayed counts of users and of pairs, and demand now. Pure; no I/O, no clock.
+"""What people did with products: decayed counts of users and of pairs, and demand now. Pure: no I/O, no clock.
 
 A count decays by half every half-life. It is kept in forward form: an event at time t adds 2^(t / half-life - epoch),
 so that adding touches nothing else; `epoch` moves in whole half-lives, and rescaling by a power of two is exact.
@@ -6,7 +6,7 @@ Source: Cormode et al., Forward Decay (ICDE 2009).
 
 The similarity of two products is the shrunk cosine c_ij / sqrt((n_i + s)(n_j + s)): c_ij is the co-count, n the
 products' distinct users, and s users of shrinkage keep rare pairs from looking certain. n_j is in the neighbour's own
-behaviour, so a reader loads those rows too, and takes `users_at` of each at one moment.
+behaviour, so a reader loads those rows too. What several workers counted of one product adds up: see `strongest`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import struct
 from array import array
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from math import exp2, inf, log2, sqrt
+from math import exp2, inf, log2
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from freshet.errors import InvalidInput
 
 _VERSION = 1
+_LEAST_COUNT = 1e-300
 _HEAD = struct.Struct("<Biddqi")
 
 
@@ -45,7 +49,7 @@ class CovisitRules:
 
 @dataclass(slots=True)
 class Behaviour:
-    """One product. `users` and the co-counts in `neighbours` are in units of 2^-epoch; see `users_at`, `counts_at`.
+    """One product. `users` and the co-counts in `neighbours` are in units of 2^-epoch.
 
     `trend` is log2(decayed weight) + time / trending half-life, -inf when nobody ever cared.
     """
@@ -71,16 +75,21 @@ def encode(behaviour: Behaviour) -> bytes:
 
 def decode(data: bytes) -> Behaviour:
     """The inverse of `encode`. Raises InvalidInput when the bytes are of another format."""
+    epoch, users, trend, time_us, count = _head(data)
+    numbers, counts = array("I"), array("d")
+    numbers.frombytes(data[_HEAD.size : _HEAD.size + 4 * count])
+    counts.frombytes(data[_HEAD.size + 4 * count :])
+    return Behaviour(epoch, users, trend, time_us, dict(zip(numbers, counts, strict=True)))
+
+
+def _head(data: bytes) -> tuple[int, float, float, int, int]:
     try:
         version, epoch, users, trend, time_us, count = _HEAD.unpack_from(data)
     except struct.error as error:
         raise InvalidInput("behaviour", "is cut short; rebuild the database from the log") from error
     if version != _VERSION or len(data) != _HEAD.size + 12 * count:
         raise InvalidInput("behaviour", f"has format {version}, {_VERSION} is read; rebuild the database from the log")
-    numbers, counts = array("I"), array("d")
-    numbers.frombytes(data[_HEAD.size : _HEAD.size + 4 * count])
-    counts.frombytes(data[_HEAD.size + 4 * count :])
-    return Behaviour(epoch, users, trend, time_us, dict(zip(numbers, counts, strict=True)))
+    return epoch, users, trend, time_us, count
 
 
 def record(behaviours: MutableMapping[int, Behaviour], visit: Visit, rules: CovisitRules) -> None:
@@ -119,33 +128,81 @@ def record(behaviours: MutableMapping[int, Behaviour], visit: Visit, rules: Covi
         behaviour.neighbours = _strongest(mine, rules.neighbours)
 
 
-def users_at(behaviour: Behaviour, time_us: int, half_life_us: int) -> float:
-    """Distinct users, each counted 2^(-age / half-life)."""
-    return behaviour.users * exp2(behaviour.epoch - time_us / half_life_us)
+@dataclass(frozen=True, slots=True)
+class Strongest:
+    """What a reader needs of one product: its users, and its strongest neighbours with their co-counts as columns.
+
+    Levels are log2(count) + time / half-life, so that a count at time t is 2^(level - t / half-life): see `counts_at`.
+    """
+
+    users_level: float
+    numbers: NDArray[np.int64]
+    levels: NDArray[np.float64]
 
 
-def counts_at(behaviour: Behaviour, time_us: int, half_life_us: int) -> dict[int, float]:
-    """Decayed co-counts by neighbour."""
-    scale = exp2(behaviour.epoch - time_us / half_life_us)
-    return {number: count * scale for number, count in behaviour.neighbours.items()}
+NOTHING = Strongest(-inf, np.empty(0, np.int64), np.empty(0, np.float64))
 
 
-def cosine(
-    behaviour: Behaviour,
-    users_of_neighbours: Mapping[int, float],
-    time_us: int,
-    half_life_us: int,
+def strongest(parts: Sequence[bytes], limit: int) -> Strongest:
+    """The sum of what `encode` wrote of one product in several places, with its `limit` strongest neighbours.
+
+    Raises InvalidInput when the bytes are of another format.
+    """
+    read = [_columns(part) for part in parts]
+    whole = read[0] if len(read) == 1 else _summed(read)
+    if len(whole.levels) <= limit:
+        return whole
+    kept = np.argpartition(-whole.levels, limit - 1)[:limit]
+    return Strongest(whole.users_level, whole.numbers[kept], whole.levels[kept])
+
+
+def counts_at(levels: NDArray[np.float64], time_us: int, half_life_us: int) -> NDArray[np.float64]:
+    """Counts as of a moment, each event weighing 2^(-age / half-life)."""
+    counts: NDArray[np.float64] = np.exp2(levels - time_us / half_life_us)
+    return counts
+
+
+def cosines(
+    co_counts: NDArray[np.float64],
+    users: NDArray[np.float64],
+    users_of_neighbours: NDArray[np.float64],
     shrinkage: float = 20.0,
-) -> dict[int, float]:
-    """Shrunk cosine with each neighbour named in `users_of_neighbours`, whose values are `users_at` the same time."""
-    scale = exp2(behaviour.epoch - time_us / half_life_us)
-    mine = behaviour.users * scale + shrinkage
-    counts = behaviour.neighbours
-    return {
-        number: counts[number] * scale / sqrt(mine * (users + shrinkage))
-        for number, users in users_of_neighbours.items()
-        if number in counts
-    }
+) -> NDArray[np.float64]:
+    """Shrunk cosines of pairs from their counts at one moment; all arguments broadcast."""
+    similar: NDArray[np.float64] = co_counts / np.sqrt((users + shrinkage) * (users_of_neighbours + shrinkage))
+    return similar
+
+
+def summed_trends(rows: Sequence[tuple[int, float]], limit: int) -> list[tuple[int, float]]:
+    """(number, trend) of the `limit` most wanted products, from rows where a product may have several parts."""
+    total: dict[int, float] = {}
+    for number, trend in rows:
+        known = total.get(number)
+        total[number] = trend if known is None else _log2_sum(known, trend)
+    return sorted(total.items(), key=lambda row: (-row[1], row[0]))[:limit]
+
+
+def _columns(data: bytes) -> Strongest:
+    epoch, users, _, _, count = _head(data)
+    at = _HEAD.size
+    numbers = np.frombuffer(data, "<u4", count, at).astype(np.int64)
+    counts = np.frombuffer(data, "<f8", count, at + 4 * count)
+    return Strongest(
+        log2(users) + epoch if users > 0.0 else -inf, numbers, np.log2(np.maximum(counts, _LEAST_COUNT)) + epoch
+    )
+
+
+def _summed(parts: Sequence[Strongest]) -> Strongest:
+    users_level = -inf
+    for part in parts:
+        users_level = _log2_sum(users_level, part.users_level)
+    levels = np.concatenate([part.levels for part in parts])
+    numbers, places = np.unique(np.concatenate([part.numbers for part in parts]), return_inverse=True)
+    if not len(numbers):
+        return Strongest(users_level, numbers, levels)
+    highest = levels.max()
+    counts = np.bincount(places, np.exp2(levels - highest))
+    return Strongest(users_level, numbers, np.log2(np.maximum(counts, _LEAST_COUNT)) + highest)
 
 
 def touched(visits: Sequence[Visit]) -> set[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from heapq import nlargest
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freshet.domain import covisits
+from freshet.domain.covisits import NOTHING, Strongest
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.rank import CoVisits
 from freshet.recommend.reads import Reads
@@ -18,15 +19,18 @@ TOUCHES = 12
 NEIGHBOURS = 32
 USERS_KEPT_SECONDS = 60.0
 """How old a neighbour's count of users may be: it moves slowly, and only scales a cosine."""
-USERS_KEPT_MOST = 500_000
+DECODED_MOST = 50_000
 
 
 class BehaviourReader:
-    """Reads co-visits; remembers how many users each neighbour has."""
+    """Reads co-visits; remembers what it decoded while the bytes stay the same, and how many users neighbours have."""
 
     def __init__(self, reads: Reads, mirror: Mirror, half_life_us: int) -> None:
         self._reads, self._mirror, self._half_life_us = reads, mirror, half_life_us
-        self._users: dict[int, tuple[covisits.Behaviour, float]] = {}
+        self._decoded: dict[int, tuple[Sequence[bytes], Strongest]] = {}
+        # By product number: users' level, and when it was read (monotonic seconds).
+        self._users = np.empty(0, np.float64)
+        self._read_at = np.empty(0, np.float64)
 
     async def read(self, rows: NDArray[np.intp], now_us: int, timeout_seconds: float) -> CoVisits:
         """Co-visits of the first TOUCHES of these rows. Raises DependencyDown."""
@@ -34,49 +38,55 @@ class BehaviourReader:
         if not numbers:
             return CoVisits()
         deadline = time.monotonic() + timeout_seconds
-        store = self._reads.store
-        stored = await self._reads.call(timeout_seconds, store.behaviour, numbers)
-        mine = {number: covisits.decode(data) for number, data in stored.items()}
-        strongest = {number: _strongest(behaviour) for number, behaviour in mine.items()}
-        wanted = {neighbour for neighbours in strongest.values() for neighbour in neighbours}
-        await self._learn_users(wanted - mine.keys(), deadline)
-        users = {n: covisits.users_at(b, now_us, self._half_life_us) for n in wanted if (b := self._known(n, mine))}
-        touches: list[int] = []
-        neighbours: list[int] = []
-        cosines: list[float] = []
-        for i, number in enumerate(numbers):
-            if number not in mine:
-                continue
-            of_these = {n: users[n] for n in strongest[number] if n in users}
-            similar = covisits.cosine(mine[number], of_these, now_us, self._half_life_us)
-            touches.extend([i] * len(similar))
-            neighbours.extend(similar)
-            cosines.extend(similar.values())
-        found = self._mirror.rows_of(np.array(neighbours, dtype=np.int64))
+        stored = await self._reads.call(timeout_seconds, self._reads.store.behaviour, numbers)
+        mine = [self._strongest(number, stored[number]) if number in stored else NOTHING for number in numbers]
+        neighbours = np.concatenate([each.numbers for each in mine])
+        if not len(neighbours):
+            return CoVisits()
+        self._note(numbers, mine)
+        await self._learn_users(neighbours, deadline)
+        sizes = [len(each.numbers) for each in mine]
+
+        def at(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+            return covisits.counts_at(levels, now_us, self._half_life_us)
+
+        cosines = covisits.cosines(
+            at(np.concatenate([each.levels for each in mine])),
+            np.repeat(at(np.array([each.users_level for each in mine])), sizes),
+            at(self._users[neighbours]),
+        )
+        found = self._mirror.rows_of(neighbours)
         known = found >= 0
-        return CoVisits(np.array(touches, np.intp)[known], found[known], np.array(cosines, np.float32)[known])
+        touches = np.repeat(np.arange(len(mine)), sizes)
+        return CoVisits(touches[known], found[known], cosines[known].astype(np.float32))
 
-    def _known(self, number: int, mine: dict[int, covisits.Behaviour]) -> covisits.Behaviour | None:
-        if number in mine:
-            return mine[number]
-        kept = self._users.get(number)
-        return kept[0] if kept else None
+    def _strongest(self, number: int, data: Sequence[bytes]) -> Strongest:
+        kept = self._decoded.get(number)
+        if kept is not None and kept[0] == data:
+            return kept[1]
+        if len(self._decoded) >= DECODED_MOST:
+            self._decoded.clear()
+        decoded = covisits.strongest(data, NEIGHBOURS)
+        self._decoded[number] = (data, decoded)
+        return decoded
 
-    async def _learn_users(self, numbers: set[int], deadline: float) -> None:
+    async def _learn_users(self, numbers: NDArray[np.int64], deadline: float) -> None:
         now = time.monotonic()
-        old = now - USERS_KEPT_SECONDS
-        missing = [n for n in numbers if (kept := self._users.get(n)) is None or kept[1] < old]
+        self._reach(int(numbers.max()))
+        missing = np.unique(numbers[self._read_at[numbers] < now - USERS_KEPT_SECONDS]).tolist()
         if not missing:
             return
         stored = await self._reads.call(deadline - now, self._reads.store.behaviour, missing)
-        if len(self._users) > USERS_KEPT_MOST:
-            self._users.clear()
-        for number, data in stored.items():
-            behaviour = covisits.decode(data)
-            behaviour.neighbours = {}
-            self._users[number] = (behaviour, now)
+        self._note(missing, [covisits.strongest(stored[n], 0) if n in stored else NOTHING for n in missing])
 
+    def _note(self, numbers: Sequence[int], read: Sequence[Strongest]) -> None:
+        self._reach(max(numbers))
+        self._users[numbers] = [each.users_level for each in read]
+        self._read_at[numbers] = time.monotonic()
 
-def _strongest(behaviour: covisits.Behaviour) -> list[int]:
-    counts = behaviour.neighbours
-    return list(counts) if len(counts) <= NEIGHBOURS else nlargest(NEIGHBOURS, counts, key=counts.__getitem__)
+    def _reach(self, number: int) -> None:
+        missing = number + 1 - len(self._users)
+        if missing > 0:
+            missing = max(missing, len(self._users))
+            self._users = np.concatenate([self._users, np.full(missing, -np.inf)])
+            self._read_at = np.concatenate([self._read_at, np.full(missing, -np.inf)])

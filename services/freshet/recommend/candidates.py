@@ -67,9 +67,10 @@ def scan(mirror: Mirror, queries: Matrix, allowed: NDArray[np.bool_], limit: int
         rows = np.flatnonzero(allowed)
         best = np.argpartition(queries @ mirror.vectors[rows].T, allowed_count - limit, axis=1)
         return list(rows[best[:, allowed_count - limit :]])
-    scores = queries @ mirror.vectors[:count].T
-    scores[:, ~allowed] = -np.inf
-    return list(np.argpartition(scores, count - limit, axis=1)[:, count - limit :])
+    # This way round BLAS reads the vectors once, and in order.
+    scores = mirror.vectors[:count] @ queries.T
+    scores[~allowed] = -np.inf
+    return list(np.argpartition(scores.T, count - limit, axis=1)[:, count - limit :])
 
 
 def scan_rows(mirror: Mirror, queries: Matrix, rows: NDArray[np.intp], limit: int) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from freshet.recommend.mirror import Mirror
 from freshet.recommend.reads import Reads
 from freshet.settings import Topics
 
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.0005
 RETRY_SECONDS = 0.05
 SILENCE_SECONDS = 0.1
 """A change that the catalogue worker applied and that caused no representation within this time is looked up

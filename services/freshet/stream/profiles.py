@@ -28,6 +28,11 @@ from freshet.stream.worker import Batch
 from freshet.v1 import interaction_pb2
 
 _DAY_US = 86_400_000_000
+_INLINE_USERS = 32
+"""Profiles of no more users are written where we stand: in an embedded store a thread costs more than the writing."""
+_LANE = "(lane)"
+"""Stands for a topic in the stored progress: how many batches were counted in a lane. Stepping it in every
+transaction keeps a worker whose partitions moved on from writing over what their new owner counts."""
 _PROTOBUF_HEADER = ("content-type", wire.PROTOBUF.encode())
 
 K = TypeVar("K")
@@ -107,12 +112,16 @@ class ProfileWorker:
         self._behaviour: _Recent[int, covisits.Behaviour] = _Recent(settings.profiles.cached_products)
         self._numbers: _Recent[str, int] = _Recent(4 * settings.profiles.cached_products)
         self._reported: set[tuple[str, int, int]] = set()
+        self._batches: dict[int, int] = {}
+        self._lane = 0
 
     def progress(self) -> Mapping[tuple[str, int], Progress]:
         """How far the store is. What is cached is forgotten: another worker may have had these users meanwhile."""
         self._profiles.clear()
         self._behaviour.clear()
-        return self._store.progress(self.name)
+        progress = self._store.progress(self.name)
+        self._batches = {lane: step.next_offset for (topic, lane), step in progress.items() if topic == _LANE}
+        return progress
 
     async def open(self) -> None:
         """Nothing: the store connects with `progress`."""
@@ -125,7 +134,18 @@ class ProfileWorker:
             if place not in self._reported:
                 await self._dead_letters.send(reason_of(error), str(error), record, run.topic, run.partition, self.name)
                 self._reported.add(place)
-        await asyncio.to_thread(self._write, by_user, products, batch.advances(event_times))
+        # Partitions are one worker's alone, and so is the lane named after the first of them.
+        lane = min((partition for _, partition in batch.assigned), default=0)
+        if lane != self._lane:
+            self._behaviour.clear()
+            self._lane = lane
+        counted = self._batches.get(lane, 0)
+        advances = [*batch.advances(event_times), Advance(_LANE, lane, counted, counted + 1, 0)]
+        if self._store.embedded and len(by_user) <= _INLINE_USERS:
+            self._write(by_user, products, advances)
+        else:
+            await asyncio.to_thread(self._write, by_user, products, advances)
+        self._batches[lane] = counted + 1
         self._reported.clear()
 
     async def close(self) -> None:
@@ -230,7 +250,7 @@ class ProfileWorker:
     def _load_behaviour(self, numbers: Iterable[int]) -> dict[int, covisits.Behaviour]:
         known, missing = self._behaviour.take(numbers)
         if missing:
-            stored = self._store.load_behaviour(missing)
+            stored = self._store.load_behaviour(missing, self._lane)
             for number in missing:
                 data = stored.get(number)
                 value = covisits.Behaviour() if data is None else covisits.decode(data)
@@ -241,7 +261,9 @@ class ProfileWorker:
         rules = self._covisit_rules
         for visit in visits:
             covisits.record(behaviour, visit, rules)
-        return [BehaviourRow(number, value.trend, covisits.encode(value)) for number, value in behaviour.items()]
+        return [
+            BehaviourRow(number, value.trend, covisits.encode(value), self._lane) for number, value in behaviour.items()
+        ]
 
 
 def _parse(parse: Callable[[bytes], interaction_pb2.Interaction], value: bytes) -> interaction_pb2.Interaction:

@@ -64,6 +64,8 @@ class Batch:
     repeated: Sequence[Run]
     positions: Mapping[tuple[str, int], int]
     """Where the store stands, by (topic, partition), before this batch."""
+    assigned: frozenset[tuple[str, int]] = frozenset()
+    """The partitions that are this worker's alone."""
 
     def advances(self, event_times_us: Mapping[tuple[str, int], int]) -> list[Advance]:
         """The step each partition takes when this batch is applied."""
@@ -132,6 +134,7 @@ class Worker:
         self._handler, self._settings = handler, settings
         self._waiting: asyncio.Queue[Any] = asyncio.Queue(maxsize=16)
         self._positions: dict[tuple[str, int], int] = {}
+        self._assigned: frozenset[tuple[str, int]] = frozenset()
         self._generation = -1
         self._membership = Membership(settings.data_dir / "run", handler.name)
         self._idle = asyncio.Lock()
@@ -237,6 +240,7 @@ class Worker:
         generation = self.app.consumer_generation_id
         if generation != self._generation:
             self._positions = dict(await self._load_positions())
+            self._assigned = frozenset((tp.topic, tp.partition) for tp in self.app.consumer.assignment())
             self._generation = generation
         # Records of an earlier assignment come again, here or to their new owner.
         events = [event for event in events if event.message.generation_id == generation]
@@ -268,7 +272,7 @@ class Worker:
                 fresh.append(Run(*place, new))
             if len(new) < len(listed):
                 repeated.append(Run(*place, listed[: len(listed) - len(new)]))
-        return Batch(fresh, repeated, dict(self._positions))
+        return Batch(fresh, repeated, dict(self._positions), self._assigned)
 
     def _note(self, batch: Batch, seconds: float) -> None:
         name = self._handler.name

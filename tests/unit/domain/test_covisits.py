@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from math import sqrt
+from math import exp2, sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,8 @@ from freshet.errors import InvalidInput
 
 DAY_US = 86_400_000_000
 T0 = 1_790_000_000_000_000
-RULES = CovisitRules(30 * DAY_US, DAY_US, 64)
+HALF_LIFE = 30 * DAY_US
+RULES = CovisitRules(HALF_LIFE, DAY_US, 64)
 
 visits = st.lists(
     st.builds(
@@ -35,6 +37,16 @@ def counted(events: list[Visit]) -> dict[int, Behaviour]:
     for visit in events:
         covisits.record(behaviours, visit, RULES)
     return behaviours
+
+
+def pairs(behaviour: Behaviour, time_us: int) -> dict[int, float]:
+    """Co-counts by neighbour, as a reader sees them at a moment."""
+    read = covisits.strongest([encode(behaviour)], 1_000)
+    return dict(zip(read.numbers.tolist(), covisits.counts_at(read.levels, time_us, HALF_LIFE).tolist(), strict=True))
+
+
+def users(behaviour: Behaviour, time_us: int) -> float:
+    return exp2(covisits.strongest([encode(behaviour)], 0).users_level - time_us / HALF_LIFE)
 
 
 @given(visits, st.randoms(use_true_random=False))
@@ -60,24 +72,43 @@ def test_storing_in_between_changes_nothing(events: list[Visit], cut: int) -> No
 def test_a_pair_is_counted_both_ways_and_decays() -> None:
     behaviours = counted([Visit(1, T0, 1.0, True, ()), Visit(2, T0, 1.0, True, (7,))])
     month = T0 + 30 * DAY_US
-    assert covisits.counts_at(behaviours[2], T0, RULES.half_life_us) == pytest.approx({7: 1.0})
-    assert covisits.counts_at(behaviours[7], T0, RULES.half_life_us) == pytest.approx({2: 1.0})
-    assert covisits.users_at(behaviours[1], month, RULES.half_life_us) == pytest.approx(0.5)
+    assert pairs(behaviours[2], T0) == pytest.approx({7: 1.0})
+    assert pairs(behaviours[7], T0) == pytest.approx({2: 1.0})
+    assert users(behaviours[1], month) == pytest.approx(0.5)
 
 
 def test_the_cosine_is_shrunk_by_the_users_behind_it() -> None:
     behaviours = counted([Visit(1, T0, 1.0, True, (7,)), Visit(7, T0, 1.0, True, ())])
-    users = {7: covisits.users_at(behaviours[7], T0, RULES.half_life_us), 9: 3.0}
-    plain = covisits.cosine(behaviours[1], users, T0, RULES.half_life_us, shrinkage=0.0)
-    shrunk = covisits.cosine(behaviours[1], users, T0, RULES.half_life_us)
-    assert plain == pytest.approx({7: 1.0}), "9 has no pair with 1"
-    assert shrunk == pytest.approx({7: 1.0 / sqrt(21 * 21)})
+    counts = np.array([pairs(behaviours[1], T0)[7]])
+    of_1, of_7 = np.array([users(behaviours[1], T0)]), np.array([users(behaviours[7], T0)])
+    assert covisits.cosines(counts, of_1, of_7, shrinkage=0.0) == pytest.approx([1.0])
+    assert covisits.cosines(counts, of_1, of_7) == pytest.approx([1.0 / sqrt(21 * 21)])
+
+
+@given(visits, st.integers(1, 3))
+def test_lanes_add_up_to_what_one_worker_would_have_counted(events: list[Visit], lanes: int) -> None:
+    whole = counted(events)
+    apart = [counted(events[lane::lanes]) for lane in range(lanes)]
+    now = max((event.time_us for event in events), default=T0)
+    for number, behaviour in whole.items():
+        parts = [encode(lane[number]) for lane in apart if number in lane]
+        read = covisits.strongest(parts, 1_000)
+        alone = covisits.strongest([encode(behaviour)], 1_000)
+        assert exp2(read.users_level - now / HALF_LIFE) == pytest.approx(exp2(alone.users_level - now / HALF_LIFE))
+        summed = dict(zip(read.numbers.tolist(), covisits.counts_at(read.levels, now, HALF_LIFE), strict=True))
+        expected = dict(zip(alone.numbers.tolist(), covisits.counts_at(alone.levels, now, HALF_LIFE), strict=True))
+        assert summed == pytest.approx(expected)
+
+
+def test_trends_of_several_lanes_are_summed_before_they_are_compared() -> None:
+    rows = [(1, 5.0), (2, 4.5), (2, 4.5), (3, 1.0)]
+    assert covisits.summed_trends(rows, 2) == [(2, pytest.approx(5.5)), (1, 5.0)]
 
 
 def test_a_user_who_comes_again_adds_demand_but_no_pair() -> None:
     behaviours = counted([Visit(1, T0, 1.0, True, (7,)), Visit(1, T0, 1.0, False, ())])
     assert behaviours[1].trend == pytest.approx(1.0 + T0 / DAY_US)
-    assert covisits.users_at(behaviours[1], T0, RULES.half_life_us) == pytest.approx(1.0)
+    assert users(behaviours[1], T0) == pytest.approx(1.0)
 
 
 def test_trends_order_products_by_demand_now() -> None:
@@ -99,7 +130,7 @@ def test_only_the_strongest_neighbours_are_kept() -> None:
 def test_an_event_years_later_does_not_overflow() -> None:
     behaviours = counted([Visit(1, T0, 1.0, True, (7,)), Visit(1, T0 + 40_000 * DAY_US, 1.0, True, (7,))])
     now = T0 + 40_000 * DAY_US
-    assert covisits.counts_at(behaviours[1], now, RULES.half_life_us) == pytest.approx({7: 1.0})
+    assert pairs(behaviours[1], now) == pytest.approx({7: 1.0})
 
 
 def test_bytes_of_another_format_are_refused() -> None:

@@ -6,12 +6,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 
 from freshet import bootstrap
-from freshet.domain import profiles
+from freshet.domain import covisits, profiles
 from freshet.domain.progress import Progress
-from freshet.errors import DependencyDown
+from freshet.errors import DependencyDown, ProgressConflict
 from freshet.settings import Settings
 from freshet.stream.batches import Run
 from freshet.stream.lag import lag_of
@@ -96,6 +97,57 @@ async def test_however_the_log_is_cut_the_store_is_the_same() -> None:
         cut._behaviour.clear()
     assert stored(store)[0] == stored(other)[0]
     assert stored(store)[1].keys() == stored(other)[1].keys()
+
+
+def split_by_user(listed: list[Record]) -> tuple[list[Record], list[Record]]:
+    """What two partitions would hold, each with offsets of its own."""
+    halves: tuple[list[Record], list[Record]] = ([], [])
+    for record in listed:
+        half = halves[Interaction.FromString(record.value or b"").user_id > "u3"]
+        half.append(Record(len(half), record.value))
+    return halves
+
+
+async def test_two_workers_count_in_lanes_that_add_up_to_what_one_would_have_counted() -> None:
+    alone, single, _ = make()
+    await apply(alone, records(300))
+    settings = Settings(database_url=f"memory://{uuid.uuid4().hex}")
+    store = bootstrap.profile_store(settings)
+    workers = [ProfileWorker(store, Letters(), settings, now_us=lambda: NOW_US) for _ in range(2)]  # type: ignore[arg-type]
+    store.product_numbers([f"p{i * 31 % 23}" for i in range(23)])
+    for start in range(0, 200, 40):
+        for partition, half in enumerate(split_by_user(records(300))):
+            if part := half[start : start + 40]:
+                run = Run(TOPIC, partition, part)
+                positions, mine = {(TOPIC, partition): start}, frozenset({(TOPIC, partition)})
+                await workers[partition].apply(Batch([run], [], positions, mine))
+    assert single.load_profiles(["u5"])["u5"] == store.load_profiles(["u5"])["u5"]
+    both, one = bootstrap.serving_store(settings), single.load_behaviour(list(range(1, 24)))
+    parts = both.behaviour(list(range(1, 24)))
+    assert parts.keys() == one.keys()
+    assert any(len(listed) == 2 for listed in parts.values())
+    for number, data in one.items():
+        summed, expected = covisits.strongest(parts[number], 100), covisits.strongest([data], 100)
+        assert summed.users_level == pytest.approx(expected.users_level)
+        order, other = np.argsort(summed.numbers), np.argsort(expected.numbers)
+        assert summed.numbers[order].tolist() == expected.numbers[other].tolist()
+        assert summed.levels[order] == pytest.approx(expected.levels[other])
+
+
+async def test_a_worker_whose_lane_has_a_new_owner_cannot_write_over_its_counts() -> None:
+    settings = Settings(database_url=f"memory://{uuid.uuid4().hex}")
+    store = bootstrap.profile_store(settings)
+    late, owner = (ProfileWorker(store, Letters(), settings, now_us=lambda: NOW_US) for _ in range(2))  # type: ignore[arg-type]
+    both, mine = frozenset({(TOPIC, 0), (TOPIC, 1)}), frozenset({(TOPIC, 0)})
+    listed = records(60)
+    await late.apply(Batch([Run(TOPIC, 0, listed[:20])], [], {}, both))
+    owner.progress()
+    await owner.apply(Batch([Run(TOPIC, 0, listed[20:40])], [], {(TOPIC, 0): 20}, mine))
+    before = stored(store)
+    # Partition 1 itself is nobody else's yet: only the lane tells.
+    with pytest.raises(ProgressConflict):
+        await late.apply(Batch([Run(TOPIC, 1, [Record(0, listed[50].value)])], [], {}, both))
+    assert stored(store) == before
 
 
 async def test_a_failed_transaction_leaves_nothing_in_the_caches() -> None:

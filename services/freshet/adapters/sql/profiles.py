@@ -19,11 +19,12 @@ class SqlProfileStore(SqlStore):
             rows = self._database.select(connection, [columns.user_id, columns.data], columns.user_id, user_ids)
         return dict(rows)
 
-    def load_behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
+    def load_behaviour(self, numbers: Sequence[int], lane: int = 0) -> dict[int, bytes]:
         columns = BEHAVIOUR.c
+        wanted = [columns.number, columns.lane, columns.data]
         with self._database.reading() as connection:
-            rows = self._database.select(connection, [columns.number, columns.data], columns.number, numbers)
-        return dict(rows)
+            rows = self._database.select(connection, wanted, columns.number, numbers)
+        return {number: data for number, of_lane, data in rows if of_lane == lane}
 
     def apply(
         self,
@@ -33,9 +34,9 @@ class SqlProfileStore(SqlStore):
         advances: Sequence[Advance],
     ) -> None:
         users = {row.user_id: (row.user_id, row.data, row.event_time_us) for row in profiles}
-        products = {row.number: (row.number, row.trend, row.data) for row in behaviour}
+        products = {(row.number, row.lane): (row.number, row.lane, row.trend, row.data) for row in behaviour}
         with self._database.writing() as connection:
             advance(connection, worker, advances)
             self._database.upsert(connection, PROFILES, list(users.values()))
-            # Products are shared between partitions: in order of number, two transactions cannot wait for each other.
+            # In order of number, two transactions cannot wait for each other.
             self._database.upsert(connection, BEHAVIOUR, sorted(products.values()))

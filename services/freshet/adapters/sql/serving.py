@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 from freshet.adapters.sql.engine import Database
 from freshet.adapters.sql.progress import read_progress
 from freshet.adapters.sql.tables import BEHAVIOUR, PROFILES
+from freshet.domain.covisits import summed_trends
 from freshet.domain.progress import Progress
 
 _TRENDING = (
@@ -37,15 +38,20 @@ class SqlServingStore:
             rows = self._database.select(connection, [columns.data], columns.user_id, [user_id])
         return rows[0][0] if rows else None
 
-    def behaviour(self, numbers: Sequence[int]) -> dict[int, bytes]:
+    def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
         columns = BEHAVIOUR.c
         with self._database.reading() as connection:
             rows = self._database.select(connection, [columns.number, columns.data], columns.number, numbers)
-        return dict(rows)
+        parts: dict[int, list[bytes]] = {}
+        for number, data in rows:
+            parts.setdefault(number, []).append(data)
+        return parts
 
     def trending(self, limit: int) -> list[tuple[int, float]]:
+        # A product's parts are not far apart in height: what the second half of these rows adds is enough.
         with self._database.reading() as connection:
-            return [(row[0], row[1]) for row in connection.execute(_TRENDING, {"most": limit})]
+            rows = connection.execute(_TRENDING, {"most": 2 * limit}).fetchall()
+        return summed_trends([(row[0], row[1]) for row in rows], limit)
 
     def close(self) -> None:
         self._database.close()

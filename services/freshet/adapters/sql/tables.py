@@ -91,6 +91,7 @@ BEHAVIOUR = Table(
     "behaviour",
     METADATA,
     Column("number", Big, primary_key=True, autoincrement=False),
+    Column("lane", Integer, primary_key=True, autoincrement=False),  # whose count: readers add the lanes up
     Column("trend", Double, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
