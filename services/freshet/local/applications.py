@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import grpc
-from confluent_kafka import ConsumerGroupState, KafkaException
-from confluent_kafka.admin import AdminClient
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import KafkaError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from freshet.errors import DependencyDown
 from freshet.local.component import Component
 
 WORKERS = ("catalog", "index", "profiles")
+GROUP_SECONDS = 5.0
 
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -68,49 +70,60 @@ def freshet_program() -> list[str]:
 
 
 class GroupHealth:
-    """Asks the broker whether a worker's consumer group is at work. One client for all workers.
+    """Asks the broker whether a worker's consumer group is at work, over a connection of its own each time.
 
     A killed worker's membership stays, stable and assigned, until its session ends: so members that were there before
-    the present process began do not count.
+    the present process began do not count. Not by librdkafka's administration client: one whose broker was killed while
+    it asked about a group never ends.
     """
 
     def __init__(self, servers: str) -> None:
         self._servers = servers
-        self._lock = threading.Lock()
-        self._admin: AdminClient | None = None
         self._earlier: dict[str, set[str]] = {}
 
     def begin(self, worker: str) -> None:
         """Call before every start of this worker's process."""
         with contextlib.suppress(DependencyDown):
-            self._earlier[worker] = {member.member_id for member in self._describe(worker).members}
+            self._earlier[worker] = set(self._describe(worker)[1])
 
     def check(self, worker: str) -> str:
         """Raises DependencyDown while the group is not stable, or this worker's process has no partitions in it."""
-        described = self._describe(worker)
-        if described.state != ConsumerGroupState.STABLE:
-            raise DependencyDown(worker, f"its consumer group is {described.state.name.lower().replace('_', ' ')}")
+        state, members = self._describe(worker)
+        if state != "Stable":
+            raise DependencyDown(worker, f"its consumer group is {state.lower() or 'unknown'}")
         earlier = self._earlier.get(worker, set())
-        members = [member for member in described.members if member.member_id not in earlier and member.assignment]
-        partitions = sum(len(member.assignment.topic_partitions) for member in members)
+        partitions = sum(count for member, count in members.items() if member not in earlier)
         if not partitions:
             raise DependencyDown(worker, "no partitions are assigned to it yet")
         return f"{partitions} partitions"
 
-    def _describe(self, worker: str) -> Any:
-        with self._lock:
-            if self._admin is None:
-                self._admin = AdminClient({"bootstrap.servers": self._servers, "log_level": 0})
-            admin = self._admin
+    def _describe(self, worker: str) -> tuple[str, dict[str, int]]:
+        """The group's state, and by member id how many partitions it has."""
         group = f"freshet-{worker}"
         try:
-            return admin.describe_consumer_groups([group], request_timeout=3.0)[group].result(timeout=5.0)
-        except (KafkaException, TimeoutError) as error:
+            described = asyncio.run(asyncio.wait_for(self._ask(group), GROUP_SECONDS))
+        except (KafkaError, OSError, TimeoutError) as error:
             raise DependencyDown("kafka", f"cannot describe the group {group}: {error}") from error
+        members = {member["member_id"]: _partitions(member["member_assignment"]) for member in described["members"]}
+        return described["state"], members
 
-    def close(self) -> None:
-        with self._lock:
-            self._admin = None
+    async def _ask(self, group: str) -> dict[str, Any]:
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self._servers, request_timeout_ms=int(GROUP_SECONDS * 1_000), client_id="freshet-local"
+        )
+        try:
+            await admin.start()
+            (answer,) = await admin.describe_consumer_groups([group])
+        finally:
+            await admin.close()
+        described: dict[str, Any] = answer.to_object()["groups"][0]
+        return described
+
+
+def _partitions(assignment: bytes) -> int:
+    if not assignment:
+        return 0
+    return sum(len(partitions) for _, partitions in ConsumerProtocolMemberAssignment.decode(assignment).assignment)
 
 
 class ServiceHealth:

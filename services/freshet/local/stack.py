@@ -130,10 +130,6 @@ class LocalStack:
                 thread.start()
             for thread in stopping:
                 thread.join()
-            if self._groups is not None:
-                # While the broker is there: a Kafka administration client without one may never end.
-                self._groups.close()
-                self._groups = None
         self._report("stopped")
         self._state = "stopped"
         remove_status(self.data_dir)
