@@ -24,9 +24,9 @@ SOURCES = (
 )
 """Bit i of a candidate's source mask is SOURCES[i]."""
 _BIT = {int(source): np.uint8(1 << i) for i, source in enumerate(SOURCES)}
-TOTAL = 800
+TOTAL = 500
 """About this many candidates are sought near all queries together."""
-FEWEST_PER_QUERY = 60
+FEWEST_PER_QUERY = 40
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,13 +90,16 @@ def _side(history: History, rows: NDArray[np.intp], side: NDArray[np.bool_]) -> 
     return known[heaviest(history.numbers[known], np.abs(history.weights[known]))]
 
 
-def queries(mirror: Mirror, shopper: Shopper, weights: RankingWeights, limit: int) -> tuple[Matrix, int]:
-    """Vectors to seek candidates near, (queries, dimension), and how many of them, the first, are interests.
+def queries(
+    mirror: Mirror, shopper: Shopper, weights: RankingWeights, limit: int
+) -> tuple[NDArray[np.intp], Matrix, int]:
+    """Rows to seek candidates near, their weighted vectors (queries, dimension), and how many of them are interests.
 
-    The others are the products touched last, where those are not interests already.
+    Interests come first. The others are the products touched last, where those are not interests already.
     """
     interests = find_interests(shopper.liked.vectors, shopper.liked.weights, limit)
     last = np.setdiff1d(np.arange(min(LAST_SEEN, len(shopper.liked))), interests.medoids)
     chosen = np.concatenate([interests.medoids, last])
     modalities = {segment.name: weights.modalities.get(segment.name, 1.0) for segment in mirror.layout.segments}
-    return mirror.layout.weighted(shopper.liked.vectors[chosen], modalities), len(interests.medoids)
+    vectors = mirror.layout.weighted(shopper.liked.vectors[chosen], modalities)
+    return shopper.liked_rows[chosen], vectors, len(interests.medoids)

@@ -7,7 +7,9 @@ two awaits and so sees one state. 100,000 products of 416 dimensions take 175 MB
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +47,8 @@ class FeedRecord(Protocol):
     def value(self) -> bytes | None: ...
 
 
+LOGGED_CHANGES = 500
+"""So many of the last changes are known one by one."""
 _NO_FACTS = Facts("", "", "", (), None, "", "", 0, None)
 
 
@@ -72,6 +76,11 @@ class Mirror:
         self.brands = np.full(capacity, -1, np.int32)
         self.times = np.zeros(capacity, np.int64)
         """Event time of the row's newest change, microseconds."""
+        self.changed_at = np.zeros(capacity, np.int64)
+        """The value `changes` had once the row's last change was in."""
+        self.logged_since = 0
+        """`changed_since` knows everything after this value of `changes`."""
+        self._log: deque[tuple[int, int]] = deque(maxlen=LOGGED_CHANGES)
         self._partitions = np.zeros(capacity, np.int32)
         self._offsets = np.full(capacity, -1, np.int64)
         self._removed = np.zeros(capacity, np.bool_)
@@ -216,7 +225,7 @@ class Mirror:
         capacity = 2 * len(self.numbers)
         for name, empty in (
             ("vectors", 0), ("numbers", 0), ("live", 0), ("prices", np.nan),
-            ("brands", -1), ("times", 0), ("_partitions", 0), ("_offsets", -1), ("_removed", 0),
+            ("brands", -1), ("times", 0), ("changed_at", 0), ("_partitions", 0), ("_offsets", -1), ("_removed", 0),
         ):  # fmt: skip
             column: NDArray[np.generic] = getattr(self, name)
             larger = np.full((capacity, *column.shape[1:]), empty, column.dtype)
@@ -226,6 +235,10 @@ class Mirror:
     # --- what the index does not show yet
 
     def _unsettle(self, row: int) -> None:
+        self.changed_at[row] = self.changes + 1
+        if len(self._log) == LOGGED_CHANGES:
+            self.logged_since = self._log[0][0]
+        self._log.append((self.changes + 1, row))
         self._unsettled[row] = None
         self._unsettled_rows = None
 
@@ -242,6 +255,11 @@ class Mirror:
             for row in settled.tolist():
                 del self._unsettled[row]
             self._unsettled_rows = None
+
+    def changed_since(self, change: int) -> NDArray[np.intp]:
+        """Rows that changed after this value of `changes`, which is not below `logged_since`."""
+        rows = {row for at, row in takewhile(lambda entry: entry[0] > change, reversed(self._log))}
+        return np.fromiter(rows, np.intp, len(rows))
 
     def unsettled(self) -> NDArray[np.intp]:
         """Rows that changed after what the index is known to show."""

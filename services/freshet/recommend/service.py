@@ -6,7 +6,6 @@ respond ► exposure. Whatever is down or too slow is answered around, and named
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from freshet.domain.progress import Progress
-from freshet.domain.representations import Matrix
 from freshet.domain.scoring import RankingWeights, Touched
 from freshet.errors import DependencyDown, InvalidInput, NotFound
 from freshet.ports import VectorIndex
@@ -24,7 +22,7 @@ from freshet.recommend import candidates as generation
 from freshet.recommend.behaviour import BehaviourReader
 from freshet.recommend.candidates import Candidates
 from freshet.recommend.exposures import Exposures, new_attribution_token
-from freshet.recommend.filters import ProductFilter, allowed_rows
+from freshet.recommend.filters import allowed_rows
 from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, stream_time_us, understand
 from freshet.recommend.measures import stage
 from freshet.recommend.mirror import Mirror
@@ -34,6 +32,7 @@ from freshet.recommend.rank import CoVisits, Ranking, rank
 from freshet.recommend.reads import Reads
 from freshet.recommend.requests import RecommendAsked, SimilarAsked
 from freshet.recommend.respond import Truth, freshness, products
+from freshet.recommend.retrieval import Retriever
 from freshet.recommend.wait import AtLeast
 from freshet.settings import ProfileSettings, RecommendSettings
 from freshet.v1 import recommendation_service_pb2 as pb
@@ -41,10 +40,6 @@ from freshet.v1 import recommendation_service_pb2 as pb
 ANSWER_SECONDS = 0.01
 """Kept back from every deadline for ranking and sending."""
 STORE_SECONDS = 0.25
-INDEX_SECONDS = 0.25
-INDEX_LEAST_SECONDS = 0.004
-"""With less time than this the index is not asked at all."""
-FRESH_MOST = 50
 TRENDING_MOST = 100
 NO_ONE = Touched(np.empty((0, 0), np.float32), np.empty(0, np.float32))
 
@@ -93,6 +88,7 @@ class Recommender:
         self._interactions_topic = interactions_topic
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
+        self._retriever = Retriever(mirror, index, settings)
         self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us)
         self._pages: Pages[Kept] = Pages()
 
@@ -185,16 +181,22 @@ class Recommender:
         trending, _ = self._pulse.demand.by_row(mirror)
         if not len(shopper.liked):
             return self._without_profile(trending, allowed, asked.page_size)
-        vectors, interests = queries(mirror, shopper, weights, self._settings.interests)
-        limit = generation.per_query(len(vectors), self._settings.candidates_per_source, asked.page_size)
-        asking = self._ask_index(vectors, limit, asked.filter, allowed, clock)
+        rows, vectors, interests = queries(mirror, shopper, weights, self._settings.interests)
+        search = self._retriever.begin(
+            rows,
+            vectors,
+            allowed,
+            generation.per_query(len(rows), self._settings.candidates_per_source, asked.page_size),
+            asked.page_size,
+            usual=not asked.weights,
+            narrow=asked.filter.narrows,
+            seconds=clock.left(),
+            missing=clock.missing,
+        )
         covisits = await self._covisits(shopper, weights, clock)
         with stage("retrieve"):
-            found = generation.near(await self._retrieve(asking, vectors, allowed, limit, asked, clock), interests)
-        if asking is not None:
-            fresh = mirror.unsettled()
-            fresh = fresh[fresh < len(allowed)]
-            found.append((pb.FRESH, generation.scan_rows(mirror, vectors, fresh[allowed[fresh]], FRESH_MOST)))
+            near, fresh = await self._retriever.finish(search, clock.missing)
+        found = [*generation.near(near, interests), (int(pb.FRESH), fresh)]
         found += [(pb.CO_VISIT, covisits.rows), (pb.TRENDING_NOW, _first(trending, allowed, TRENDING_MOST))]
         return generation.union(mirror.count, found, allowed), pb.PROFILE, covisits
 
@@ -216,44 +218,6 @@ class Recommender:
             order = np.argsort(rows)
             candidates = Candidates(rows[order], sources[order])
         return candidates, basis, CoVisits()
-
-    def _ask_index(
-        self, vectors: Matrix, limit: int, wanted: ProductFilter, allowed: NDArray[np.bool_], clock: Clock
-    ) -> asyncio.Task[tuple[NDArray[np.int64], NDArray[np.float32]]] | None:
-        """The search, begun; None when the vectors in memory are to be scanned instead."""
-        most = self._settings.exact_scan_products
-        if self._settings.retrieval == "exact" or (self._settings.retrieval == "auto" and self._mirror.count <= most):
-            return None
-        if wanted.narrows and int(np.count_nonzero(allowed)) <= most:
-            return None
-        seconds = clock.left(INDEX_SECONDS)
-        if seconds < INDEX_LEAST_SECONDS:
-            clock.missing.append("index: left out, the deadline is too near; exact scan used")
-            return None
-        return asyncio.get_running_loop().create_task(_search(self._index, vectors, limit, seconds))
-
-    async def _retrieve(
-        self,
-        asking: asyncio.Task[tuple[NDArray[np.int64], NDArray[np.float32]]] | None,
-        vectors: Matrix,
-        allowed: NDArray[np.bool_],
-        limit: int,
-        asked: RecommendAsked | SimilarAsked,
-        clock: Clock,
-    ) -> list[NDArray[np.intp]]:
-        """Rows near each query: from the index, or by an exact scan where it is small, down, or leaves too few."""
-        if asking is not None:
-            try:
-                numbers, _ = await asking
-            except DependencyDown as error:
-                clock.missing.append(f"{error.dependency}: {error.detail}; exact scan used")
-            else:
-                rows = self._mirror.rows_of(numbers)
-                found = [near[(near >= 0) & (near < len(allowed))] for near in rows]
-                found = [near[allowed[near]] for near in found]
-                if sum(map(len, found)) >= min(2 * asked.page_size, int(np.count_nonzero(allowed))):
-                    return found
-        return generation.scan(self._mirror, vectors, allowed, limit)
 
     async def _covisits(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> CoVisits:
         if weights.behaviour == 0.0:
@@ -313,15 +277,6 @@ class Recommender:
                 degraded=bool(kept.truth.degraded),
             )
         return response
-
-
-async def _search(
-    index: VectorIndex, vectors: Matrix, limit: int, seconds: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    try:
-        return await asyncio.wait_for(index.search(vectors, limit, seconds), seconds)
-    except TimeoutError as error:
-        raise DependencyDown("index", f"no answer within {seconds * 1e3:.0f} ms") from error
 
 
 def _first(rows: NDArray[np.intp], allowed: NDArray[np.bool_], limit: int) -> NDArray[np.intp]:

@@ -1,0 +1,183 @@
+"""Which products lie near a shopper's: from memory, from the index, by an exact scan. May import `mirror`, `ports`.
+
+What was found near a product is remembered, and stays exact: products that changed since are compared with every query
+again, and a product that changed itself is sought anew. Filters and what a shopper has seen are applied afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freshet.domain.representations import Matrix
+from freshet.errors import DependencyDown
+from freshet.ports import VectorIndex
+from freshet.recommend.candidates import scan, scan_rows
+from freshet.recommend.mirror import Mirror
+from freshet.settings import RecommendSettings
+
+INDEX_SECONDS = 0.25
+INDEX_LEAST_SECONDS = 0.004
+"""With less time than this the index is not asked at all."""
+REMEMBERED = 20_000
+FRESH_MOST = 50
+
+Rows: TypeAlias = NDArray[np.intp]
+_Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The neighbours of one row, best first, as of the mirror's change number `at`."""
+
+    rows: Rows
+    at: int
+
+
+@dataclass(slots=True)
+class Search:
+    """A search under way: `vectors` (queries, dimension) to seek near, made of these `rows`."""
+
+    rows: list[int]
+    vectors: Matrix
+    allowed: NDArray[np.bool_]
+    limit: int
+    least: int
+    """With fewer rows than this all together, the allowed products are scanned."""
+    remember: bool
+    missing: list[int]
+    at: int
+    asking: asyncio.Task[_Answer] | None = None
+
+
+class Retriever:
+    """Finds rows near queries. One per process; called from the event loop."""
+
+    def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings) -> None:
+        self._mirror, self._index, self._settings = mirror, index, settings
+        self._near: OrderedDict[int, Near] = OrderedDict()
+
+    def begin(
+        self,
+        rows: Rows,
+        vectors: Matrix,
+        allowed: NDArray[np.bool_],
+        limit: int,
+        page_size: int,
+        *,
+        usual: bool,
+        narrow: bool,
+        seconds: float,
+        missing: list[str],
+    ) -> Search:
+        """Look in memory, and begin to ask the index for the rest.
+
+        `usual`: the queries weigh modalities as the model does, so that what is found may be remembered. `narrow`: the
+        filter may leave little. `seconds` is the time there is; what is left out for want of it is added to `missing`.
+        """
+        count_allowed = int(np.count_nonzero(allowed))
+        least = min(2 * page_size, count_allowed)
+        few = count_allowed <= self._settings.exact_scan_products
+        remember = usual and not (narrow and few)
+        search = Search(rows.tolist(), vectors, allowed, limit, least, remember, [], self._settled_change())
+        search.missing = [i for i, row in enumerate(search.rows) if not remember or self._recall(row) is None]
+        if not search.missing or not self._indexed(narrow and few):
+            return search
+        if seconds < INDEX_LEAST_SECONDS:
+            missing.append("index: left out, the deadline is too near; exact scan used")
+            return search
+        wanted = max(limit, self._settings.candidates_per_source) if remember else limit
+        search.asking = asyncio.get_running_loop().create_task(
+            _ask(self._index, vectors[search.missing], wanted, min(seconds, INDEX_SECONDS))
+        )
+        return search
+
+    async def finish(self, search: Search, missing: list[str]) -> tuple[list[Rows], Rows]:
+        """Allowed rows near each query, and those that changed since these were sought and may be nearer."""
+        found: dict[int, Near] = {}
+        if search.asking is not None:
+            try:
+                numbers, _ = await search.asking
+            except DependencyDown as error:
+                missing.append(f"{error.dependency}: {error.detail}; exact scan used")
+                return self._scan(search)
+            for i, near in zip(search.missing, self._mirror.rows_of(numbers), strict=True):
+                found[i] = Near(near[near >= 0], search.at)
+        elif search.missing and search.remember:
+            live = self._mirror.live[: self._mirror.count]
+            rows = scan(self._mirror, search.vectors[search.missing], live, self._settings.candidates_per_source)
+            for i, near in zip(search.missing, rows, strict=True):
+                order = np.argsort(-(self._mirror.vectors[near] @ search.vectors[i]), kind="stable")
+                found[i] = Near(near[order], self._mirror.changes)
+        elif search.missing:
+            return self._scan(search)
+        for i, row in enumerate(search.rows):
+            if i not in found:
+                near = self._recall(row)
+                if near is None:
+                    # It changed while the index was asked.
+                    return self._scan(search)
+                found[i] = near
+            elif search.remember:
+                self._keep(row, found[i])
+        return self._choose(search, [found[i] for i in range(len(search.rows))])
+
+    def _choose(self, search: Search, found: list[Near]) -> tuple[list[Rows], Rows]:
+        allowed = search.allowed
+        chosen = []
+        for near in found:
+            rows = near.rows[near.rows < len(allowed)]
+            # What changed since is no longer where it was: it comes with the fresh ones.
+            kept = allowed[rows] & (self._mirror.changed_at[rows] <= near.at)
+            chosen.append(rows[kept][: search.limit])
+        fresh = self._mirror.changed_since(min(near.at for near in found))
+        if search.asking is not None:
+            fresh = np.union1d(fresh, self._mirror.unsettled())
+        fresh = fresh[fresh < len(allowed)]
+        fresh = fresh[allowed[fresh]]
+        if sum(map(len, chosen)) + len(fresh) < search.least:
+            return self._scan(search)
+        return chosen, scan_rows(self._mirror, search.vectors, fresh, FRESH_MOST)
+
+    def _scan(self, search: Search) -> tuple[list[Rows], Rows]:
+        return scan(self._mirror, search.vectors, search.allowed, search.limit), np.empty(0, np.intp)
+
+    def _indexed(self, narrowed: bool) -> bool:
+        """Whether the index is to be asked, and not the vectors in memory."""
+        settings = self._settings
+        if settings.retrieval == "exact" or narrowed:
+            return False
+        return settings.retrieval == "index" or self._mirror.count > settings.exact_scan_products
+
+    def _settled_change(self) -> int:
+        """The mirror's change number up to which the index shows everything."""
+        unsettled = self._mirror.unsettled()
+        return int(self._mirror.changed_at[unsettled].min()) - 1 if len(unsettled) else self._mirror.changes
+
+    def _recall(self, row: int) -> Near | None:
+        near = self._near.get(row)
+        if near is None:
+            return None
+        if self._mirror.changed_at[row] > near.at or near.at < self._mirror.logged_since:
+            del self._near[row]
+            return None
+        self._near.move_to_end(row)
+        return near
+
+    def _keep(self, row: int, near: Near) -> None:
+        self._near[row] = near
+        self._near.move_to_end(row)
+        if len(self._near) > REMEMBERED:
+            self._near.popitem(last=False)
+
+
+async def _ask(index: VectorIndex, vectors: Matrix, limit: int, seconds: float) -> _Answer:
+    try:
+        return await asyncio.wait_for(index.search(vectors, limit, seconds), seconds)
+    except TimeoutError as error:
+        raise DependencyDown("index", f"no answer within {seconds * 1e3:.0f} ms") from error

@@ -1,0 +1,177 @@
+"""What is remembered of a search stays exact while products come, change and go."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from conftest import LAYOUT, Rec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from freshet.adapters.memory_index import MemoryIndex
+from freshet.domain.progress import Position
+from freshet.domain.representations import Matrix, pack
+from freshet.errors import DependencyDown
+from freshet.recommend.mirror import LOGGED_CHANGES, Mirror
+from freshet.recommend.retrieval import Retriever
+from freshet.settings import RecommendSettings
+from freshet.v1.stream_pb2 import Representation
+
+LIMIT = 5
+
+
+class Counting(MemoryIndex):
+    """Says how many queries it was asked."""
+
+    asked = 0
+    down = False
+
+    async def search(
+        self, queries: Matrix, limit: int, timeout_seconds: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if self.down:
+            raise DependencyDown("index", "away")
+        self.asked += len(queries)
+        return await super().search(queries, limit, timeout_seconds)
+
+
+@dataclass
+class Catalogue:
+    """A mirror and an index that is behind it until `settle`."""
+
+    mirror: Mirror
+    index: Counting
+    retriever: Retriever
+    random: np.random.Generator
+    offset: int = 0
+
+    def change(self, number: int, *, removed: bool = False) -> None:
+        vector = LAYOUT.assemble(
+            {s.name: self.random.standard_normal(s.size).astype(np.float32) for s in LAYOUT.segments}
+        )
+        message = Representation(
+            product_id=f"p{number}", product_number=number, model_version="m1", removed=removed, available=True
+        )
+        if not removed:
+            message.vector = pack(vector)
+        record = Rec(Position("r", 0, self.offset), f"p{number}".encode(), message.SerializeToString())
+        self.mirror.apply([record])
+        self.offset += 1
+
+    async def settle(self) -> None:
+        """The index takes in everything."""
+        count = self.mirror.count
+        numbers = self.mirror.numbers[:count].astype(np.int64)
+        live = self.mirror.live[:count]
+        await self.index.upsert(numbers[live], self.mirror.vectors[:count][live])
+        await self.index.delete(numbers[~live])
+        self.mirror.settle({0: self.offset})
+
+    async def search(
+        self, numbers: list[int], allowed: NDArray[np.bool_] | None = None
+    ) -> tuple[list[set[int]], Matrix]:
+        rows = self.mirror.rows_of(np.array(numbers))
+        vectors = self.mirror.vectors[rows]
+        mask = self.mirror.live[: self.mirror.count].copy() if allowed is None else allowed
+        missing: list[str] = []
+        search = self.retriever.begin(
+            rows, vectors, mask, LIMIT, 2, usual=True, narrow=False, seconds=1.0, missing=missing
+        )
+        found, fresh = await self.retriever.finish(search, missing)
+        return [set(near.tolist()) | set(fresh.tolist()) for near in found], vectors
+
+    def best(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> set[int]:
+        rows = np.flatnonzero(allowed)
+        return set(rows[np.argsort(-(self.mirror.vectors[rows] @ vector))[:LIMIT]].tolist())
+
+
+def catalogue(retrieval: str, products: int = 40) -> Catalogue:
+    mirror, index = Mirror(LAYOUT, "r"), Counting(LAYOUT)
+    settings = RecommendSettings(retrieval=retrieval, exact_scan_products=0, candidates_per_source=12)  # type: ignore[arg-type]
+    made = Catalogue(mirror, index, Retriever(mirror, index, settings), np.random.default_rng(3))
+    for number in range(1, products + 1):
+        made.change(number)
+    return made
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("change"), st.integers(1, 60)),
+        st.tuples(st.just("remove"), st.integers(1, 40)),
+        st.tuples(st.just("settle"), st.just(0)),
+        st.tuples(st.just("search"), st.integers(1, 40)),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.parametrize("retrieval", ["exact", "index"])
+@given(steps)
+@settings(max_examples=60, deadline=None)
+def test_the_best_are_always_among_what_is_found(retrieval: str, listed: list[tuple[str, int]]) -> None:
+    async def run() -> None:
+        shop = catalogue(retrieval)
+        await shop.settle()
+        for action, number in listed:
+            if action == "change":
+                shop.change(number)
+            elif action == "remove":
+                shop.change(number, removed=True)
+            elif action == "settle":
+                await shop.settle()
+            elif shop.mirror.live[shop.mirror.rows_of(np.array([number]))[0]]:
+                allowed = shop.mirror.live[: shop.mirror.count].copy()
+                found, vectors = await shop.search([number, 1 + number % 40])
+                for near, vector in zip(found, vectors, strict=True):
+                    assert shop.best(vector, allowed) <= near
+
+    asyncio.run(run())
+
+
+async def test_what_was_found_is_remembered_until_the_product_itself_changes() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    await shop.search([1, 2])
+    assert shop.index.asked == 2
+    shop.change(9)
+    await shop.search([1, 2])
+    assert shop.index.asked == 2, "another product's change is looked at here"
+    shop.change(1)
+    await shop.search([1, 2])
+    assert shop.index.asked == 3
+
+
+async def test_after_very_many_changes_the_index_is_asked_again() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    await shop.search([1])
+    for number in range(100, 100 + LOGGED_CHANGES + 1):
+        shop.change(number)
+    await shop.settle()
+    found, vectors = await shop.search([1])
+    assert shop.index.asked == 2
+    assert shop.best(vectors[0], shop.mirror.live[: shop.mirror.count]) <= found[0]
+
+
+async def test_a_filter_that_leaves_little_is_answered_by_a_scan() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    allowed = np.zeros(shop.mirror.count, np.bool_)
+    allowed[[30, 31, 32]] = True
+    found, _ = await shop.search([1], allowed)
+    assert found[0] == {30, 31, 32}
+
+
+async def test_without_the_index_a_scan_answers_and_nothing_is_remembered() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    shop.index.down = True
+    found, vectors = await shop.search([1])
+    assert shop.best(vectors[0], shop.mirror.live[: shop.mirror.count]) <= found[0]
+    shop.index.down = False
+    await shop.search([1])
+    assert shop.index.asked == 1
