@@ -49,9 +49,13 @@ VICTIMS = {
 
 
 @pytest.fixture(scope="module")
-def faulty_stack(stack: LocalStack) -> Iterator[LocalStack]:
-    yield stack
-    stack.wait_healthy(timeout_seconds=180.0)
+def faulty_stack(
+    stack: LocalStack, small_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalStack]:
+    """A stack whose log holds what these tests publish and nothing else. Where `stack` runs, it does."""
+    folder = tmp_path_factory.mktemp("faulty-stack")
+    with LocalStack(folder, {"model_dir": small_model}, usual_ports=False) as running:
+        yield running
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
