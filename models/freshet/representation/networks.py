@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from freshet.representation.preprocessing import PRICE_FEATURES, RATING_FEATURES, TEXT_BUCKETS
+from freshet.representation.preprocessing import PRICE_FEATURES, RATING_FEATURES
 
 TINY = 1e-6
 
@@ -148,40 +148,3 @@ def info_nce(anchors: Tensor, positives: Tensor, same: Tensor, temperature: floa
     logits = logits.masked_fill(same, -1e4)
     target = torch.arange(len(anchors), device=anchors.device)
     return 0.5 * (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target))
-
-
-def text_table(tokens: NDArray[np.int32], size: int, seed: int) -> NDArray[np.float32]:
-    """Word vectors by latent semantic analysis of the catalogue (Deerwester et al., 1990), (TEXT_BUCKETS + 1, size).
-
-    Inverse document frequencies are folded in. A word that the catalogue lacks gets a short random vector, so that two
-    texts that share it are alike.
-    """
-    from scipy import sparse
-    from scipy.sparse.linalg import svds
-
-    rows, columns = np.nonzero(tokens)
-    buckets = tokens[rows, columns]
-    count = len(tokens)
-    frequency = np.bincount(buckets, minlength=TEXT_BUCKETS + 1)
-    inverse = np.log(count / np.maximum(frequency, 1)) + 1.0
-    matrix = sparse.csr_matrix((inverse[buckets], (rows, buckets)), (count, TEXT_BUCKETS + 1), dtype=np.float64)
-    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    matrix = sparse.diags(1.0 / np.maximum(lengths, TINY)) @ matrix
-    rank = min(size, count - 1)
-    generator = np.random.default_rng(seed)
-    table: NDArray[np.float32] = (generator.standard_normal((TEXT_BUCKETS + 1, size)) / np.sqrt(size)).astype(
-        np.float32
-    )
-    known = np.flatnonzero(frequency)
-    if rank >= 1:
-        _, _, directions = svds(matrix, k=rank, v0=generator.standard_normal(min(matrix.shape)))
-        # svds gives the largest last; a fixed sign makes the table reproducible.
-        directions = directions[::-1]
-        signs = np.sign(directions[np.arange(rank), np.abs(directions).argmax(axis=1)])
-        learned = (directions * signs[:, None]).T[known] * inverse[known, None]
-        typical = float(np.median(np.linalg.norm(learned, axis=1))) or 1.0
-        table *= 0.3 * typical
-        table[known] = 0.0
-        table[known, :rank] = learned
-    table[0] = 0.0
-    return table

@@ -1,4 +1,4 @@
-"""Trains the first model: latent semantic text, a small CNN, price and reviews encoders, and their deep fusion.
+"""Trains the first model: word vectors, a small CNN, price and reviews encoders, and their deep fusion.
 
 Deterministic for the same data, seed, budget of steps and number of threads.
 """
@@ -27,8 +27,8 @@ from freshet.representation.networks import (
     TextEncoder,
     WholeVector,
     info_nce,
-    text_table,
 )
+from freshet.representation.words import text_table
 
 BATCH = 256
 MODALITY_DROPOUT = 0.25
@@ -180,7 +180,7 @@ def train(
     started = time.monotonic()
     advanced("text", 0.0)
     tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
-    text = TextEncoder(text_table(tokens, sizes.text, options.seed)).eval()
+    text = TextEncoder(text_table(tokens, sizes.text, options.seed, data.users, data.items)).eval()
     typical = typical_prices(data)
     advanced("pictures", 0.0)
     inputs = prepare(data, text, tokens, typical)
