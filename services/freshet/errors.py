@@ -15,6 +15,9 @@ FreshetError
 
 from __future__ import annotations
 
+DESCRIPTION_CHARACTERS = 500
+"""Descriptions quote what was sent: they are cut, and escaped, so that any log, terminal and answer can take them."""
+
 
 class FreshetError(Exception):
     """The root. Its text is one readable sentence that says what to do."""
@@ -31,9 +34,19 @@ class InvalidInput(FreshetError):
     """
 
     def __init__(self, field: str, description: str) -> None:
+        description = _one_line(description)
         super().__init__(f"{field}: {description}" if field else description)
         self.field = field
         self.description = description
+
+
+def _one_line(text: str) -> str:
+    """`text` cut to DESCRIPTION_CHARACTERS, with escapes for what cannot be printed or is no Unicode (half a pair)."""
+    if len(text) > DESCRIPTION_CHARACTERS:
+        text = f"{text[:DESCRIPTION_CHARACTERS]}… ({len(text):,} characters)"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class UnreadableRecord(InvalidInput):

@@ -88,7 +88,7 @@ class Exposure(_message.Message):
     def __init__(self, attribution_token: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[Exposure.Item, _Mapping]]] = ..., model_version: _Optional[str] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., degraded: _Optional[bool] = ...) -> None: ...
 
 class DeadLetter(_message.Message):
-    __slots__ = ("reason", "detail", "source", "key", "value", "headers", "worker", "failed_at")
+    __slots__ = ("reason", "detail", "source", "key", "value", "headers", "worker", "failed_at", "received_at")
     class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         REASON_UNSPECIFIED: _ClassVar[DeadLetter.Reason]
@@ -116,6 +116,7 @@ class DeadLetter(_message.Message):
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     WORKER_FIELD_NUMBER: _ClassVar[int]
     FAILED_AT_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_AT_FIELD_NUMBER: _ClassVar[int]
     reason: DeadLetter.Reason
     detail: str
     source: Position
@@ -124,7 +125,8 @@ class DeadLetter(_message.Message):
     headers: _containers.ScalarMap[str, bytes]
     worker: str
     failed_at: _timestamp_pb2.Timestamp
-    def __init__(self, reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., detail: _Optional[str] = ..., source: _Optional[_Union[Position, _Mapping]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., headers: _Optional[_Mapping[str, bytes]] = ..., worker: _Optional[str] = ..., failed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    received_at: _timestamp_pb2.Timestamp
+    def __init__(self, reason: _Optional[_Union[DeadLetter.Reason, str]] = ..., detail: _Optional[str] = ..., source: _Optional[_Union[Position, _Mapping]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., headers: _Optional[_Mapping[str, bytes]] = ..., worker: _Optional[str] = ..., failed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., received_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ConsistencyToken(_message.Message):
     __slots__ = ("positions",)

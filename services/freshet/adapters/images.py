@@ -92,12 +92,19 @@ class ImageLoader:
         """The encoded file, not larger than `content_bytes`. It is not decoded here."""
         if image.content:
             return self._within(image.content)
-        parts = urlsplit(image.uri)
+        try:
+            return await self._load_from(image.uri)
+        except ValueError as error:
+            # Addresses (of redirects, too) that urllib, the name's encoding or a file name's rules cannot take.
+            raise ImageRejected("image.uri", f"{image.uri[:200]!r} is no address: {error}") from error
+
+    async def _load_from(self, uri: str) -> bytes:
+        parts = urlsplit(uri)
         if parts.scheme == "file":
             return await asyncio.to_thread(self._read_file, unquote(parts.path), parts.netloc)
         if parts.scheme in ("http", "https"):
-            return await self._fetch(image.uri)
-        raise ImageRejected("image.uri", f"{image.uri[:200]!r} begins with none of file:, http:, https:")
+            return await self._fetch(uri)
+        raise ImageRejected("image.uri", f"{uri[:200]!r} begins with none of file:, http:, https:")
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -48,22 +48,26 @@ def _text(value: str, field: str) -> str:
 
 
 def event_time_us(message: product_pb2.ProductEvent | product_pb2.Review, received_us: int, now_us: int) -> int:
-    """The event's own time, else when Kafka received it. Raises InvalidInput when it is too far in the future."""
+    """The event's own time, else its record's in Kafka. Raises InvalidInput when it is too far in the future."""
     return _event_time_us(message.event_time, message.HasField("event_time"), received_us, now_us)
 
 
 def _event_time_us(time: Timestamp, given: bool, received_us: int, now_us: int) -> int:
     if not given:
-        return received_us
+        # A record's time is its publisher's clock: one that is ahead would keep its event the newest for as long.
+        return _not_ahead(received_us, now_us, "is absent, and the record's own time in Kafka is")
     if not -62_135_596_800 <= time.seconds <= 253_402_300_799 or not 0 <= time.nanos < 1_000_000_000:
         raise InvalidInput("event_time", "is no valid timestamp")
     time_us = time.seconds * 1_000_000 + time.nanos // 1_000
-    if time_us > now_us + FUTURE_TOLERANCE_US:
-        raise InvalidInput(
-            "event_time", f"is {(time_us - now_us) / 1e6:.0f} s in the future; at most 300 s are allowed"
-        )
     if time_us < 0:
         raise InvalidInput("event_time", "is before 1970")
+    return _not_ahead(time_us, now_us, "is")
+
+
+def _not_ahead(time_us: int, now_us: int, what: str) -> int:
+    if time_us > now_us + FUTURE_TOLERANCE_US:
+        ahead_seconds = (time_us - now_us) / 1e6
+        raise InvalidInput("event_time", f"{what} {ahead_seconds:.0f} s in the future; at most 300 s are allowed")
     return time_us
 
 

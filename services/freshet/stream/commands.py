@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from freshet import bootstrap
@@ -158,7 +159,7 @@ def list_letters(
     for letter in chosen:
         source = letter.message.source
         origin = f"{source.topic}/{source.partition}/{source.offset}"
-        table.add_row(letter.name, letter.reason, origin, letter.message.worker, letter.message.detail)
+        table.add_row(letter.name, letter.reason, origin, letter.message.worker, escape(letter.message.detail))
     Console().print(table)
 
 
@@ -172,7 +173,7 @@ def show_letter(
         print(json.dumps(described))
         return
     for key, value in described.items():
-        print(f"{key}: {value}")
+        print(f"{key}: {_harmless(str(value))}")
 
 
 @dead_letters_app.command("replay")
@@ -221,6 +222,11 @@ def _find(found: Sequence[letters.Letter], names: Sequence[str]) -> list[letters
         if name not in by_name:
             raise NotFound(f"there is no dead letter {name!r}; `freshet dead-letters list` shows them")
     return [by_name[name] for name in names]
+
+
+def _harmless(text: str) -> str:
+    """Strangers' bytes must not steer the terminal of whoever looks at them."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _described(letter: letters.Letter, *, whole: bool = False) -> dict[str, Any]:

@@ -46,6 +46,9 @@ class Source(Protocol):
     @property
     def offset(self) -> int: ...
 
+    @property
+    def timestamp(self) -> int: ...
+
 
 class DeadLetters:
     """Writes dead letters. One is written when `send` returns, so that its record may be acknowledged."""
@@ -64,6 +67,7 @@ class DeadLetters:
             headers={name: value or b"" for name, value in record.headers or ()},
             worker=worker,
             failed_at=timestamp(time.time_ns() // 1_000),
+            received_at=timestamp(record.timestamp * 1_000),
         )
         headers = [("content-type", wire.PROTOBUF.encode())]
         future: Future[Position] = await asyncio.to_thread(
@@ -142,7 +146,7 @@ def _until(consumer: Consumer, end: int, timeout_seconds: float) -> Iterator[Let
 
 
 def replay(producer: Producer, letters: Sequence[Letter]) -> list[Position]:
-    """Publish the original bytes, key and headers to where each letter came from, and return the new places.
+    """Publish the original bytes, key, headers and time to where each letter came from, and return the new places.
 
     Returns when Kafka has confirmed all of them. Raises DependencyDown.
     """
@@ -150,9 +154,11 @@ def replay(producer: Producer, letters: Sequence[Letter]) -> list[Position]:
     for letter in letters:
         message = letter.message
         headers = [(name, value) for name, value in message.headers.items() if name != REPLAY_OF]
-        origin = f"{letter.position.topic}/{letter.name}".encode()
+        headers.append((REPLAY_OF, f"{letter.position.topic}/{letter.name}".encode()))
+        # An event that does not say its time is as old as its record: replayed, it must not win over what came since.
+        received_ms = message.received_at.ToMilliseconds() if message.HasField("received_at") else None
         futures.append(
-            producer.publish(message.source.topic, message.key or None, message.value, [*headers, (REPLAY_OF, origin)])
+            producer.publish(message.source.topic, message.key or None, message.value, headers, received_ms)
         )
     producer.flush()
     return [future.result() for future in futures]
