@@ -15,7 +15,7 @@ FreshetError
 
 from __future__ import annotations
 
-DESCRIPTION_CHARACTERS = 500
+DESCRIPTION_CHARACTERS = 300
 """Descriptions quote what was sent: they are cut, and escaped, so that any log, terminal and answer can take them."""
 
 
@@ -41,12 +41,13 @@ class InvalidInput(FreshetError):
 
 
 def _one_line(text: str) -> str:
-    """`text` cut to DESCRIPTION_CHARACTERS, with escapes for what cannot be printed or is no Unicode (half a pair)."""
-    if len(text) > DESCRIPTION_CHARACTERS:
-        text = f"{text[:DESCRIPTION_CHARACTERS]}… ({len(text):,} characters)"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """`text` with escapes for what cannot be printed or is no Unicode (half a pair), cut to DESCRIPTION_CHARACTERS."""
+    begins = text[: DESCRIPTION_CHARACTERS + 1]
+    if not begins.isprintable():
+        begins = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in begins)
+    if len(begins) <= DESCRIPTION_CHARACTERS:
+        return begins
+    return f"{begins[:DESCRIPTION_CHARACTERS]}… ({len(text):,} characters)"
 
 
 class UnreadableRecord(InvalidInput):
