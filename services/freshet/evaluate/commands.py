@@ -20,10 +20,12 @@ from freshet.errors import ConfigurationError
 from freshet.evaluate.held_out import HeldOut, read_held_out
 from freshet.evaluate.live import ask_all, baselines, live_quality
 from freshet.evaluate.metrics import Quality
+from freshet.evaluate.suites import SUITES
 from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
 from freshet.ingest.sources import hm_interactions, hm_products
 
 app = typer.Typer(no_args_is_help=True, help="Measure the quality of recommendations.")
+DATASETS = Path("../shared/data")
 PROTOCOL = (
     "P1: model and profiles from train alone; train and valid left out of every ranking; one test purchase a user; "
     "full ranking; ties count against"
@@ -78,6 +80,42 @@ def live(
                 }
             )
         )
+
+
+def _suite_command(name: str) -> None:
+    """Add `freshet evaluate NAME`."""
+    suite = SUITES[name]
+
+    @app.command(name, help=f"{suite.folder}: {suite.protocol}.")
+    def run(
+        data: Annotated[
+            Path, typer.Option(envvar="FRESHET_DATASETS", help="The folder that holds the data sets.")
+        ] = DATASETS,
+        as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
+    ) -> None:
+        console = Console(stderr=True, highlight=False)
+        directory = data / suite.folder
+        if not directory.is_dir():
+            raise ConfigurationError(f"{directory} is not there; name the folder of data sets with --data")
+        started = time.monotonic()
+        with console.status("reading") as status:
+            rows = suite.run(directory, status.update)
+        metrics = list(rows[0].metrics)
+        table = Table(title=f"{name}: {suite.protocol}", title_justify="left")
+        for heading in ("", *metrics):
+            table.add_column(heading, justify="right" if heading else "left")
+        for row in (*suite.published, *rows):
+            table.add_row(row.model, *(f"{row.metrics[metric]:.4f}" for metric in metrics))
+        console.print(table)
+        if as_json:
+            written = [{"model": row.model, "metrics": row.metrics} for row in rows]
+            published = [{"model": row.model, "metrics": row.metrics} for row in suite.published]
+            document = {"suite": name, "protocol": suite.protocol, "rows": written, "published": published}
+            print(json.dumps({**document, "seconds": round(time.monotonic() - started, 3)}))
+
+
+for _name in SUITES:
+    _suite_command(_name)
 
 
 def _ask(target: str, data: HeldOut, users: range, console: Console) -> tuple[Quality, int]:

@@ -53,6 +53,30 @@ def from_scores(scores: Scores, targets: NDArray[np.int64], seen: Any) -> Qualit
     return from_ranks(ranks)
 
 
+def recall_and_ndcg(scores: Scores, targets: Any, seen: Any, cutoff: int = 20) -> tuple[float, float]:
+    """Means over users with targets, of sparse (users, items) `targets`; an item that ties stands behind the others.
+
+    Recall is the share of a user's targets among the first `cutoff`; NDCG's ideal has all of them at the top.
+    """
+    discounts = 1.0 / np.log2(np.arange(cutoff) + 2.0)
+    ideal = np.cumsum(discounts)
+    judged = np.flatnonzero(np.diff(targets.indptr))
+    recall = ndcg = 0.0
+    for begin in range(0, targets.shape[0], _USERS_AT_ONCE):
+        end = min(begin + _USERS_AT_ONCE, targets.shape[0])
+        block = np.array(scores(begin, end), dtype=np.float64)
+        hidden = seen[begin:end].tocoo()
+        block[hidden.row, hidden.col] = -np.inf
+        for user in judged[(judged >= begin) & (judged < end)].tolist():
+            wanted = targets.indices[targets.indptr[user] : targets.indptr[user + 1]]
+            row = block[user - begin]
+            places = (row[None, :] >= row[wanted][:, None]).sum(1) - 1
+            found = places[np.isfinite(row[wanted]) & (places < cutoff)]
+            recall += len(found) / len(wanted)
+            ndcg += float(discounts[found].sum() / ideal[min(len(wanted), cutoff) - 1])
+    return recall / max(len(judged), 1), ndcg / max(len(judged), 1)
+
+
 def popularity(train: Any) -> Scores:
     """The number of train interactions of each item, the same for everyone."""
     counts = np.asarray(train.sum(0), dtype=np.float64).ravel()
@@ -77,11 +101,17 @@ def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
     return lambda begin, end: np.asarray((train[begin:end] @ terms @ terms.T).toarray())
 
 
-def ease(train: Any, regularisation: float = 100.0) -> Scores:
-    """EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"): closed form, zero diagonal."""
-    gram = np.asarray((train.T @ train).toarray(), dtype=np.float64)
+def ease(train: Any, regularisation: float = 100.0, asked: Any = None) -> Scores:
+    """EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"): closed form, zero diagonal.
+
+    `asked` (users, items) is what is known of the users when they ask; without it, what was learned from.
+    """
+    # Single precision for large catalogues: 18,000 items take 1.3 GB instead of 2.6, and half the time.
+    precision = np.float64 if train.shape[1] <= 8_000 else np.float32
+    gram: NDArray[Any] = (train.T @ train).toarray().astype(precision)
     gram[np.diag_indices_from(gram)] += regularisation
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return lambda begin, end: np.asarray(train[begin:end] @ weights)
+    known = train if asked is None else asked
+    return lambda begin, end: np.asarray(known[begin:end] @ weights)

@@ -157,9 +157,7 @@ def replay(producer: Producer, letters: Sequence[Letter]) -> list[Position]:
         headers.append((REPLAY_OF, f"{letter.position.topic}/{letter.name}".encode()))
         # An event that does not say its time is as old as its record: replayed, it must not win over what came since.
         received_ms = message.received_at.ToMilliseconds() if message.HasField("received_at") else None
-        futures.append(
-            producer.publish(message.source.topic, message.key or None, message.value, headers, received_ms)
-        )
+        futures.append(producer.publish(message.source.topic, message.key or None, message.value, headers, received_ms))
     producer.flush()
     return [future.result() for future in futures]
 

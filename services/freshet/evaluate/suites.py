@@ -1,0 +1,131 @@
+"""Suites over published data: the split that the published figures use, the models, and what each reaches on test.
+
+All tuning was done on validation. Every row of a suite is computed in the same run. Imports `models` and this room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
+from freshet.evaluate.metrics import Scores, ease, popularity, recall_and_ndcg
+from freshet.representation import neighbours
+from freshet.representation.neighbours import UNORDERED, NeighbourRules
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model and what it reached."""
+
+    model: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`folder` is the data set's name; `published` are figures from elsewhere, with where they stand."""
+
+    folder: str
+    protocol: str
+    published: tuple[Row, ...]
+    run: Callable[[Path, Report], list[Row]]
+
+
+def user_items(name: str, regularisation: float) -> Callable[[Path, Report], list[Row]]:
+    def run(directory: Path, report: Report) -> list[Row]:
+        _, test = read_user_items(directory, name)
+        histories = _histories(test.known)
+        features = [neighbours.unit_rows(values, whiten=True) for values in test.features.values()]
+        items = test.known.shape[1]
+        content = np.hstack(features) / np.sqrt(len(features)) if features else np.zeros((items, 1), np.float32)
+        report("fitting the neighbour tables")
+        tables = neighbours.fit([each for each in histories if len(each)], items, content, UNORDERED)
+        report("fitting EASE")
+        models: dict[str, Scores] = {
+            "popularity": popularity(test.known),
+            "ease": ease(test.known, regularisation),
+            "freshet": lambda begin, end: tables.scores(histories[begin:end]).astype(np.float64),
+        }
+        return [Row(model, _judged(scores, test, 20, "recall", report, model)) for model, scores in models.items()]
+
+    return run
+
+
+def sequences(name: str) -> Callable[[Path, Report], list[Row]]:
+    def run(directory: Path, report: Report) -> list[Row]:
+        data = read_sequences(directory, name)
+        # What is learned from is what was there before both held-out items; the validation item is known at test time.
+        learned, asked = data.history(-2), data.history(-1)
+        report("fitting the neighbour tables")
+        content = neighbours.unit_rows(data.attributes)
+        tables = neighbours.fit(learned, data.items, content, NeighbourRules())
+        test = _next_item(data, asked)
+        train = _matrix(learned, data.items)
+        report("fitting EASE")
+        weights = ease(train, 200.0, asked=test.known)
+        models: dict[str, Scores] = {
+            "popularity": popularity(train),
+            "ease": weights,
+            "freshet": lambda begin, end: tables.scores(asked[begin:end]).astype(np.float64),
+        }
+        return [Row(model, _judged(scores, test, 10, "hr", report, model)) for model, scores in models.items()]
+
+    return run
+
+
+def _judged(scores: Scores, test: Split, cutoff: int, name: str, report: Report, model: str) -> dict[str, float]:
+    report(f"judging {model}")
+    recall, ndcg = recall_and_ndcg(scores, test.targets, test.seen, cutoff)
+    return {f"{name}_at_{cutoff}": round(recall, 5), f"ndcg_at_{cutoff}": round(ndcg, 5)}
+
+
+def _histories(known: Any) -> list[NDArray[np.int64]]:
+    return [
+        known.indices[known.indptr[user] : known.indptr[user + 1]].astype(np.int64) for user in range(known.shape[0])
+    ]
+
+
+def _next_item(data: Sequences, asked: Sequence[NDArray[np.int64]]) -> Split:
+    known = _matrix(asked, data.items)
+    targets = _matrix([np.array([item]) for item in data.targets(-1)], data.items)
+    return Split("test", known, known, targets)
+
+
+def _matrix(histories: Sequence[NDArray[np.int64]], items: int) -> Any:
+    rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    columns = np.concatenate(histories)
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(histories), items))
+
+
+_S3REC = "leave-one-out: the last item is found among all, what came before is left out; fitted without the last two"
+
+SUITES: dict[str, Suite] = {
+    "tiktok": Suite(
+        "diffmm_baby_tiktok",
+        "fitted on trn; all items ranked for users of tst, trn left out; ties count against",
+        (Row("DiffMM (published)", {"recall_at_20": 0.1129, "ndcg_at_20": 0.0456}),),
+        user_items("tiktok", 100.0),
+    ),
+    **{
+        suite: Suite(
+            "amazon_seq_s3rec",
+            _S3REC,
+            (Row("S3-Rec (published)", {"hr_at_10": hit, "ndcg_at_10": gain}),),
+            sequences(name),
+        )
+        for suite, name, hit, gain in (
+            ("beauty", "Beauty", 0.0647, 0.0327),
+            ("sports", "Sports_and_Outdoors", 0.0385, 0.0204),
+            ("toys", "Toys_and_Games", 0.0700, 0.0376),
+        )
+    },
+}
