@@ -57,7 +57,7 @@ def write_status(data_dir: Path, status: StackStatus) -> None:
     """Replace stack.json at once, so that a reader sees the old or the new one."""
     target = data_dir / "stack.json"
     unfinished = target.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(asdict(status), indent=1), encoding="utf-8")
+    unfinished.write_text(json.dumps(asdict(status), indent=1, default=str), encoding="utf-8")
     unfinished.replace(target)
 
 
