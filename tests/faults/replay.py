@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from google.protobuf.message import Message
 from pymilvus import MilvusClient, MilvusException
 
 from freshet import bootstrap
@@ -19,17 +20,22 @@ from freshet.adapters.kafka import Reader, ReadRecord
 from freshet.adapters.milvus import ALIAS
 from freshet.codec import events, wire
 from freshet.domain import covisits, products, profiles
-from freshet.domain.products import ProductState, Version
+from freshet.domain.interactions import Interaction
+from freshet.domain.products import Change, ProductState, Version
+from freshet.domain.progress import Position
 from freshet.domain.representations import Vector
-from freshet.domain.reviews import Stars
-from freshet.errors import DependencyDown
+from freshet.domain.reviews import Review, Stars
+from freshet.errors import DependencyDown, InvalidInput, TooLarge
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
+from freshet.stream.dead_letters import read_letters
 from freshet.stream.lag import worker_status
 from freshet.stream.profiles import ProfileWorker
 from freshet.stream.worker import Batch
-from freshet.v1.product_pb2 import ProductEvent, Review
+from freshet.v1 import interaction_pb2, product_pb2
 
+M = TypeVar("M", bound=Message)
+E = TypeVar("E")
 WORKERS = ("catalog", "index", "profiles")
 
 
@@ -52,7 +58,7 @@ def wait_applied(settings: Settings, seconds: float = 120.0) -> None:
         for worker in WORKERS:
             while True:
                 try:
-                    left = sum(row.lag_records for row in worker_status(settings, worker, store))
+                    left: int | str = sum(row.lag_records for row in worker_status(settings, worker, store))
                 except DependencyDown as error:
                     left = str(error)
                 if left == 0:
@@ -61,8 +67,8 @@ def wait_applied(settings: Settings, seconds: float = 120.0) -> None:
                 time.sleep(0.1)
 
 
-def read_log(settings: Settings, topic: str) -> dict[int, list[LogRecord]]:
-    """Every record of a topic, by partition, in order."""
+def read_topic(settings: Settings, topic: str) -> dict[int, list[LogRecord]]:
+    """Every record of a topic, by partition; a record's offset is its place in the list, since nothing is compacted."""
     found: dict[int, list[LogRecord]] = {}
     complete = threading.Event()
 
@@ -72,19 +78,79 @@ def read_log(settings: Settings, topic: str) -> dict[int, list[LogRecord]]:
             found.setdefault(position.partition, []).append(
                 LogRecord(position.offset, record.key, record.value, record.headers, record.timestamp_ms)
             )
-        if all(found.get(partition, [])[-1:] and found[partition][-1].offset >= end - 1 for partition, end in ends()):
+        if all(len(found.get(partition, [])) >= end for partition, end in reader.end.items()):
             complete.set()
-
-    def ends() -> list[tuple[int, int]]:
-        return [(partition, end) for partition, end in reader.end.items() if end]
 
     reader = Reader(settings.kafka_url, topic, deliver)
     reader.start()
     try:
-        assert not ends() or complete.wait(60.0), f"{topic} could not be read to its end"
+        assert not any(reader.end.values()) or complete.wait(60.0), f"{topic} could not be read to its end"
     finally:
         reader.stop()
+    assert all([r.offset for r in listed] == list(range(len(listed))) for listed in found.values())
     return found
+
+
+class Log:
+    """All products, reviews and interactions that were ever published, read again from the first record."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._now_us = settings, time.time_ns() // 1_000
+        names = settings.topics
+        self.topics = {topic: read_topic(settings, topic) for topic in (names.products, names.reviews)}
+        self.topics[names.interactions] = read_topic(settings, names.interactions)
+
+    def __len__(self) -> int:
+        return sum(len(listed) for partitions in self.topics.values() for listed in partitions.values())
+
+    def value(self, place: Position) -> bytes | None:
+        return self.topics[place.topic][place.partition][place.offset].value
+
+    def readable(
+        self, topic: str, message: type[M], read: Callable[[M, LogRecord, int], E]
+    ) -> tuple[list[E], set[Position]]:
+        """What `read` makes of a topic's records, and the places of those that break a rule of the contract."""
+        accepted, refused = [], set()
+        for partition, listed in self.topics[topic].items():
+            for record in listed:
+                try:
+                    if len(record.value or b"") > self._settings.stream.record_bytes:
+                        raise TooLarge("", "more than workers accept")
+                    accepted.append(read(wire.decode(record.value, record.headers, message), record, self._now_us))
+                except InvalidInput:
+                    refused.add(Position(topic, partition, record.offset))
+        return accepted, refused
+
+    def changes(self) -> tuple[list[tuple[Change, Version]], set[Position]]:
+        def read(message: product_pb2.ProductEvent, record: LogRecord, now_us: int) -> tuple[Change, Version]:
+            time_us = events.event_time_us(message, record.timestamp * 1_000, now_us)
+            return events.read_product_event(message), Version(time_us, record.offset)
+
+        return self.readable(self._settings.topics.products, product_pb2.ProductEvent, read)
+
+    def reviews(self) -> tuple[list[Review], set[Position]]:
+        def read(message: product_pb2.Review, record: LogRecord, now_us: int) -> Review:
+            time_us = events.event_time_us(message, record.timestamp * 1_000, now_us)
+            return events.read_review(message, time_us, record.offset)
+
+        return self.readable(self._settings.topics.reviews, product_pb2.Review, read)
+
+    def interactions(self) -> tuple[list[Interaction], set[Position]]:
+        def read(message: interaction_pb2.Interaction, record: LogRecord, now_us: int) -> Interaction:
+            return events.read_interaction(message, record.timestamp * 1_000, now_us)
+
+        return self.readable(self._settings.topics.interactions, interaction_pb2.Interaction, read)
+
+    def refused(self) -> set[Position]:
+        """Places of all records that must have a dead letter, pictures left aside."""
+        return self.changes()[1] | self.reviews()[1] | self.interactions()[1]
+
+
+def refused_by_workers(settings: Settings) -> set[Position]:
+    """Places of the records that do have one."""
+    letters = read_letters(settings.kafka_url, settings.topics.dead_letters)
+    sources = [letter.message.source for letter in letters if letter.reason != "IMAGE"]
+    return {Position(source.topic, source.partition, source.offset) for source in sources}
 
 
 @dataclass(frozen=True)
@@ -96,26 +162,19 @@ class Catalogue:
     texts: Mapping[str, int]
 
 
-def catalogue_of_log(settings: Settings) -> Catalogue:
+def catalogue_of_log(log: Log) -> Catalogue:
     states: dict[str, ProductState] = {}
-    for listed in read_log(settings, settings.topics.products).values():
-        for record in listed:
-            message = wire.decode(record.value, record.headers, ProductEvent)
-            change = events.read_product_event(message)
-            product_id = events.product_id_of(change)
-            before = states.get(product_id, ProductState(product_id))
-            states[product_id] = products.merge(before, change, Version(record.timestamp * 1_000, record.offset))
-    newest: dict[str, tuple[Version, Review]] = {}
-    for listed in read_log(settings, settings.topics.reviews).values():
-        for record in listed:
-            review = wire.decode(record.value, record.headers, Review)
-            version = Version(record.timestamp * 1_000, record.offset)
-            known = newest.get(review.review_id)
-            if known is None or version > known[0]:
-                newest[review.review_id] = (version, review)
+    for change, version in log.changes()[0]:
+        product_id = events.product_id_of(change)
+        states[product_id] = products.merge(states.get(product_id, ProductState(product_id)), change, version)
+    newest: dict[str, Review] = {}
+    for review in log.reviews()[0]:
+        if review.review_id not in newest or review.version > newest[review.review_id].version:
+            newest[review.review_id] = review
     stars: dict[str, list[int]] = {}
     texts: dict[str, int] = {}
-    for _, review in newest.values():
+    for review in newest.values():
+        assert review.rating is not None, "these tests publish no review without stars"
         stars.setdefault(review.product_id, [0, 0, 0, 0, 0])[round(review.rating) - 1] += 1
         texts[review.product_id] = texts.get(review.product_id, 0) + bool(review.text)
     return Catalogue(states, {id_: (a, b, c, d, e) for id_, (a, b, c, d, e) in stars.items()}, texts)
@@ -171,24 +230,23 @@ class Behaviour:
     pairs: Mapping[tuple[str, str], float]
 
 
-def behaviour_of_log(settings: Settings, folder: Path) -> Behaviour:
-    """The log, applied by one worker to a database of its own without any fault."""
-    again = settings.model_copy(update={"database_url": f"sqlite:///{folder}/again.db"})
-    bootstrap.migrate(again)
-    logged = read_log(settings, settings.topics.interactions)
+def behaviours(settings: Settings, log: Log) -> tuple[Behaviour, Behaviour]:
+    """What the store holds of everybody who is in the log, and what it must hold."""
+    interactions, _ = log.interactions()
+    users = sorted({interaction.user_id for interaction in interactions})
+    ids = sorted({interaction.product_id for interaction in interactions})
+    again = settings.model_copy(update={"database_url": f"memory://{uuid.uuid4().hex}"})
     with closing(bootstrap.profile_store(again)) as store:
-        worker = ProfileWorker(store, _NoDeadLetters(), again)  # type: ignore[arg-type]
-        for partition, listed in logged.items():
-            run = Run(settings.topics.interactions, partition, _as_records(listed))
-            asyncio.run(worker.apply(Batch([run], [], {})))
-    return behaviour_of_store(again)
+        worker = ProfileWorker(store, _NoLetters(), again)  # type: ignore[arg-type]
+        topic = settings.topics.interactions
+        for partition, listed in log.topics[topic].items():
+            asyncio.run(worker.apply(Batch([Run(topic, partition, _as_records(listed))], [], {})))
+    return _behaviour_of_store(settings, users, ids), _behaviour_of_store(again, users, ids)
 
 
-def behaviour_of_store(settings: Settings) -> Behaviour:
-    ids = [f"p{i}" for i in range(200)]
-    users = [f"u{i}" for i in range(100)]
+def _behaviour_of_store(settings: Settings, users: Sequence[str], ids: Collection[str]) -> Behaviour:
     with closing(bootstrap.profile_store(settings)) as store:
-        names = {number: id_ for id_, number in store.product_numbers(ids).items()}
+        names = {number: id_ for id_, number in store.product_numbers(sorted(ids)).items()}
         kept = {user: profiles.decode(data) for user, data in store.load_profiles(users).items()}
         rows = {names[number]: covisits.decode(data) for number, data in store.load_behaviour(list(names)).items()}
     return Behaviour(
@@ -200,9 +258,10 @@ def behaviour_of_store(settings: Settings) -> Behaviour:
     )
 
 
-class _NoDeadLetters:
-    async def send(self, *arguments: object) -> None:
-        raise AssertionError(f"nothing in this log is bad: {arguments}")
+class _NoLetters:
+    """The replay's refusals need no letters of their own: `refused_by_workers` looks at those of the first time."""
+
+    async def send(self, *_: object) -> None: ...
 
 
 def _as_records(listed: Sequence[LogRecord]) -> Sequence[Record]:

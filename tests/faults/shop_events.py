@@ -34,7 +34,7 @@ class Shop:
         self._topics, self._events, self._rate = settings.topics, events, rate
         self._random, self._seed = random.Random(seed), seed
         self._producer = Producer(settings.kafka_url, linger_ms=1)
-        self._confirmed: list[Future[Position]] = []
+        self._published: list[tuple[bytes, Future[Position]]] = []
         self._half = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -50,15 +50,15 @@ class Shop:
     def wait_for_half(self) -> None:
         assert self._half.wait(60.0), "the shop published nothing"
 
-    def positions(self) -> list[Position]:
-        """Where Kafka put every record. Raises what it refused one for."""
-        return [future.result(timeout=30.0) for future in self._confirmed]
+    def confirmed(self) -> dict[Position, bytes]:
+        """Where Kafka put every record's value. Raises what it refused one for."""
+        return {future.result(timeout=30.0): value for value, future in self._published}
 
     def _run(self) -> None:
         due = time.perf_counter()
         for number in range(self._events):
             topic, key, value = self._event(number)
-            self._confirmed.append(self._producer.publish(topic, key, value, HEADERS))
+            self._published.append((value, self._producer.publish(topic, key, value, HEADERS)))
             if number == self._events // 2:
                 self._half.set()
             due += 1.0 / self._rate

@@ -66,7 +66,7 @@ def test_without_the_profile_worker_an_answer_says_that_it_is_not_as_fresh_as_as
     try:
         with Shop(stack.settings, 100, 200, 2_000.0) as shop:
             pass
-        clicked = next(place for place in shop.positions() if place.topic == stack.settings.topics.interactions)
+        clicked = next(place for place in shop.confirmed() if place.topic == stack.settings.topics.interactions)
 
         token = write_token([clicked])
         late = ask(at_least=[token], at_least_wait={"nanos": 200_000_000})

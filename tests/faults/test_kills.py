@@ -1,16 +1,18 @@
-"""SIGKILL under load: when it is over nothing is lost and nothing counted twice, compared with a replay of the log."""
+"""SIGKILL under load: when it is over nothing is lost and nothing counted twice, compared with a replay of the log.
+
+Invariants 1 and 2.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import psutil
 import pytest
-from replay import behaviour_of_log, behaviour_of_store, catalogue_of_log, catalogue_of_store, index_rows, wait_applied
+from replay import Log, behaviours, catalogue_of_log, catalogue_of_store, index_rows, refused_by_workers, wait_applied
 from shop_events import Shop
 
 from freshet.local.stack import LocalStack
@@ -21,55 +23,37 @@ EVENTS, RATE = 1_500, 500.0
 STUB = "triton_python_backend_stub"
 
 
-def kill_stubs(stack: LocalStack) -> None:
-    """Triton's Python processes: the server itself goes on and still calls itself ready."""
-    stubs = [each for each in psutil.Process(stack.pid("triton")).children(recursive=True) if STUB in each.name()]
-    stubs = stubs or [
-        each
-        for each in psutil.Process(stack.pid("triton")).children(recursive=True)
-        if STUB in " ".join(each.cmdline())
-    ]
-    assert stubs, "Triton runs no Python backend"
-    for stub in stubs:
-        os.kill(stub.pid, signal.SIGKILL)
+def stubs(stack: LocalStack) -> set[int]:
+    """Triton's Python processes. Without them the server itself goes on and still calls itself ready."""
+    children = psutil.Process(stack.pid("triton")).children(recursive=True)
+    return {each.pid for each in children if STUB in " ".join(each.cmdline())}
 
 
-def component(name: str) -> Callable[[LocalStack], None]:
-    return lambda stack: stack.kill(name)
+def process(name: str) -> Callable[[LocalStack], set[int]]:
+    return lambda stack: {stack.pid(name)}
 
 
-VICTIMS = {
-    "the catalogue worker": component("catalog"),
-    "the index worker": component("index"),
-    "the profile worker": component("profiles"),
-    "Triton's stubs": kill_stubs,
-    "Milvus": component("milvus"),
-    "the broker": component("kafka"),
+VICTIMS: dict[str, Callable[[LocalStack], set[int]]] = {
+    "the catalogue worker": process("catalog"),
+    "the index worker": process("index"),
+    "the profile worker": process("profiles"),
+    "Triton's stubs": stubs,
+    "Milvus": process("milvus"),
+    "the broker": process("kafka"),
 }
 
 
-@pytest.fixture(scope="module")
-def faulty_stack(
-    stack: LocalStack, small_model: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[LocalStack]:
-    """A stack whose log holds what these tests publish and nothing else. Where `stack` runs, it does."""
-    folder = tmp_path_factory.mktemp("faulty-stack")
-    with LocalStack(folder, {"model_dir": small_model}, usual_ports=False) as running:
-        yield running
+def kill_one_after_the_other(pids: set[int]) -> None:
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_nothing_is_lost_and_nothing_counted_twice(victim: str, faulty_stack: LocalStack, tmp_path: Path) -> None:
-    stack, settings = faulty_stack, faulty_stack.settings
-    with Shop(settings, list(VICTIMS).index(victim), EVENTS, RATE) as shop:
-        shop.wait_for_half()
-        VICTIMS[victim](stack)
-    places = shop.positions()
-    assert len(set(places)) == EVENTS, "every record was confirmed, each at a place of its own"
-    stack.wait_healthy(timeout_seconds=180.0)
-    wait_applied(settings)
+def assert_the_stores_hold_what_the_log_says(stack: LocalStack, log: Log) -> None:
+    settings = stack.settings
+    assert refused_by_workers(settings) == log.refused()
 
-    logged, (stored, vectors) = catalogue_of_log(settings), catalogue_of_store(settings)
+    logged, (stored, vectors) = catalogue_of_log(log), catalogue_of_store(settings)
     assert stored.states == logged.states
     assert stored.stars == logged.stars
     assert stored.texts == logged.texts
@@ -79,7 +63,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(victim: str, faulty_stack: Lo
     for number, vector in vectors.items():
         np.testing.assert_allclose(indexed[number], vector, atol=1e-3)
 
-    counted, expected = behaviour_of_store(settings), behaviour_of_log(settings, tmp_path)
+    counted, expected = behaviours(settings, log)
     assert counted.seen == expected.seen
     assert counted.weights.keys() == expected.weights.keys()
     for user, weights in expected.weights.items():
@@ -87,3 +71,22 @@ def test_nothing_is_lost_and_nothing_counted_twice(victim: str, faulty_stack: Lo
     assert counted.users == pytest.approx(expected.users)
     assert counted.trends == pytest.approx(expected.trends)
     assert counted.pairs == pytest.approx(expected.pairs)
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_nothing_is_lost_and_nothing_counted_twice(victim: str, stack: LocalStack) -> None:
+    pids_of = VICTIMS[victim]
+    published_before = len(Log(stack.settings))
+    killed = pids_of(stack)
+    with Shop(stack.settings, list(VICTIMS).index(victim), EVENTS, RATE) as shop:
+        shop.wait_for_half()
+        kill_one_after_the_other(killed)
+    stack.wait_healthy(timeout_seconds=180.0)
+    wait_applied(stack.settings)
+
+    assert pids_of(stack).isdisjoint(killed)
+    log, confirmed = Log(stack.settings), shop.confirmed()
+    assert len(confirmed) == EVENTS, "each record was confirmed, at a place of its own"
+    assert {place: log.value(place) for place in confirmed} == confirmed
+    assert len(log) == published_before + EVENTS, "nothing was sent twice"
+    assert_the_stores_hold_what_the_log_says(stack, log)
