@@ -114,6 +114,8 @@ def read_letters(kafka_url: str, topic: str, timeout_seconds: float = 10.0) -> I
             "group.id": "freshet-dead-letters-reader",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            # The next partition is not asked for before the broker has answered for the last, which has nothing more.
+            "fetch.wait.max.ms": 10,
             "log_level": 0,
         }
     )
