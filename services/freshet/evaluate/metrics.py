@@ -84,7 +84,13 @@ def popularity(train: Any) -> Scores:
 
 
 def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
-    """Cosine between a user's summed TF-IDF vectors and each item's: 1 + log tf, smoothed idf, L2-normalised."""
+    """Cosine between a user's summed TF-IDF vectors and each item's."""
+    terms = tf_idf_rows(texts)
+    return lambda begin, end: np.asarray((train[begin:end] @ terms @ terms.T).toarray())
+
+
+def tf_idf_rows(texts: Sequence[str]) -> Any:
+    """Sparse (texts, words): 1 + log tf, smoothed idf, L2-normalised."""
     counted = [Counter(re.findall(r"\w\w+", text.lower())) for text in texts]
     words = {word: column for column, word in enumerate(sorted({word for row in counted for word in row}))}
     rows, columns, values = [], [], []
@@ -97,18 +103,20 @@ def tf_idf(train: Any, texts: Sequence[str]) -> Scores:
     document_counts = np.bincount(terms.indices, minlength=len(words))
     terms = terms @ sparse.diags(np.log((1 + len(texts)) / (1 + document_counts)) + 1)
     lengths = np.sqrt(np.asarray(terms.multiply(terms).sum(1)).ravel())
-    terms = (sparse.diags(1 / np.maximum(lengths, 1e-12)) @ terms).tocsr()
-    return lambda begin, end: np.asarray((train[begin:end] @ terms @ terms.T).toarray())
+    return (sparse.diags(1 / np.maximum(lengths, 1e-12)) @ terms).tocsr()
 
 
-def ease(train: Any, regularisation: float = 100.0, asked: Any = None) -> Scores:
+def ease(train: Any, regularisation: float = 100.0, asked: Any = None, alike: Any = None) -> Scores:
     """EASE (Steck 2019, "Embarrassingly shallow autoencoders for sparse data"): closed form, zero diagonal.
 
-    `asked` (users, items) is what is known of the users when they ask; without it, what was learned from.
+    `asked` (users, items) is what is known of the users when they ask; without it, what was learned from. `alike`
+    (items, items) is added to the co-counts: with a multiple of content cosines this is content-EASE.
     """
     # Single precision for large catalogues: 18,000 items take 1.3 GB instead of 2.6, and half the time.
     precision = np.float64 if train.shape[1] <= 8_000 else np.float32
     gram: NDArray[Any] = (train.T @ train).toarray().astype(precision)
+    if alike is not None:
+        gram += alike
     gram[np.diag_indices_from(gram)] += regularisation
     inverse = np.linalg.inv(gram)
     weights = -inverse / np.diag(inverse)

@@ -6,7 +6,7 @@ All tuning was done on validation. Every row of a suite is computed in the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from freshet.domain.representations import Layout, Modality, Segment
+from freshet.domain.scoring import RankingWeights, Touched, score
 from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
-from freshet.evaluate.metrics import Scores, ease, popularity, recall_and_ndcg
+from freshet.evaluate.held_out import read_held_out
+from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
+from freshet.ingest import hm
 from freshet.representation import neighbours
+from freshet.representation import preprocessing as pre
+from freshet.representation.evaluation import Known, known
 from freshet.representation.neighbours import UNORDERED, NeighbourRules
+from freshet.representation.words import text_table
 
 Report = Callable[[str], None]
 
@@ -82,6 +89,54 @@ def sequences(name: str) -> Callable[[Path, Report], list[Row]]:
     return run
 
 
+def hm_week(directory: Path, report: Report) -> list[Row]:
+    """Words alone, and words with co-visits, by the very formula that the service ranks with."""
+    data = read_held_out(directory)
+    products = list(hm.read_products(directory, images=False))
+    terms = tf_idf_rows(data.texts)
+    report("learning word vectors")
+    pairs = data.train.tocoo()
+    tokens = pre.text_tokens([pre.product_text(product) for product in products])["tokens"]
+    table = text_table(tokens, 256, 0, pairs.row.astype(np.int32), pairs.col.astype(np.int32))
+    vectors = neighbours.unit_rows(np.stack([table[row].sum(axis=0) for row in tokens]))
+    layout = Layout("suite", (Segment(Modality.TEXT, vectors.shape[1]),))
+    catalogue = known(layout, vectors, pairs.row.astype(np.int32), pairs.col.astype(np.int32))
+    words = RankingWeights({Modality.TEXT: 1.0}, behaviour=0.0, trending=0.0, temperature=0.1)
+    report("fitting EASE")
+    models: dict[str, Scores] = {
+        "popularity": popularity(data.train),
+        "tf_idf": tf_idf(data.train, data.texts),
+        "ease": ease(data.train),
+        "content_ease": ease(data.train, 30.0, alike=10.0 * (terms @ terms.T).toarray()),
+        "freshet, words alone": _ranked(catalogue, words),
+        "freshet, words and co-visits": _ranked(catalogue, replace(words, behaviour=25.0, trending=0.02)),
+    }
+    rows = []
+    for model, scores in models.items():
+        report(f"judging {model}")
+        quality = from_scores(scores, data.targets, data.seen)
+        rows.append(Row(model, {"hr_at_10": round(quality.hr_at_10, 5), "ndcg_at_10": round(quality.ndcg_at_10, 5)}))
+    return rows
+
+
+def _ranked(catalogue: Known, weights: RankingWeights) -> Scores:
+    """The service's scores: every product beside what the user has in train."""
+    nobody = Touched(catalogue.vectors[:0], np.ones(0, np.float32))
+
+    def scores(begin: int, end: int) -> NDArray[np.float64]:
+        found = np.zeros((end - begin, len(catalogue.vectors)))
+        for user in range(begin, end):
+            mine = catalogue.history.get(user, np.empty(0, np.intp))
+            liked = Touched(catalogue.vectors[mine], np.ones(len(mine), np.float32))
+            together = catalogue.covisits[mine].toarray()
+            found[user - begin] = score(
+                catalogue.layout, weights, catalogue.vectors, liked, nobody, together, catalogue.trends
+            ).totals
+        return found
+
+    return scores
+
+
 def _judged(scores: Scores, test: Split, cutoff: int, name: str, report: Report, model: str) -> dict[str, float]:
     report(f"judging {model}")
     recall, ndcg = recall_and_ndcg(scores, test.targets, test.seen, cutoff)
@@ -109,6 +164,12 @@ def _matrix(histories: Sequence[NDArray[np.int64]], items: int) -> Any:
 _S3REC = "leave-one-out: the last item is found among all, what came before is left out; fitted without the last two"
 
 SUITES: dict[str, Suite] = {
+    "hm": Suite(
+        "hm_week5core",
+        "P1: fitted on train; train and valid left out of every ranking; one test purchase a user; ties count against",
+        (),
+        hm_week,
+    ),
     "tiktok": Suite(
         "diffmm_baby_tiktok",
         "fitted on trn; all items ranked for users of tst, trn left out; ties count against",
