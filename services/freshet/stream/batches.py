@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, cast
 
 import faust
+import structlog
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
+
+log = structlog.get_logger()
 
 
 class Record(Protocol):
@@ -81,9 +85,17 @@ class RunConsumer(driver.Consumer):
 
         A store that was emptied or restored is thereby filled again from the log.
         """
+        try:
+            await self._seek_where_work_goes_on()
+        except IllegalStateError as error:
+            # The partitions moved on while we sought. The assignment that follows seeks for itself.
+            log.info("sought in vain", reason=str(error))
+        finally:
+            self._delivered.clear()
+            self._forget_held()
+
+    async def _seek_where_work_goes_on(self) -> None:
         await super().perform_seek()
-        self._delivered.clear()
-        self._forget_held()
         applied = await cast(RunTransport, self.transport).applied_positions()
         for tp in self.assignment():
             committed = self._committed_offset.get(tp) or 0
