@@ -75,8 +75,9 @@ def kafka_component(folder: Path, port: int, controller_port: int, heap_megabyte
             *base[:1],
             f"-Xms{min(256, heap_megabytes)}m",
             f"-Xmx{heap_megabytes}m",
-            "-XX:+UseG1GC",
-            "-XX:MaxGCPauseMillis=20",
+            # Compiling hot code again with C2, and G1's own threads, kept a core of two busy for minutes: clicks waited.
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             *base[1:],
