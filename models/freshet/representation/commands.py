@@ -75,13 +75,20 @@ def train(
         raise ConfigurationError("name the training data: either --data FOLDER or --hm FOLDER")
     if backend not in ("python", "onnxruntime"):
         raise ConfigurationError(f"backend is {backend!r}; python or onnxruntime is needed")
-    from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm
+    from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm, without_targets
     from freshet.representation.export import export
     from freshet.representation.train import TrainingOptions
     from freshet.representation.train import train as train_model
 
     console = Console(stderr=True)
-    read = read_folder(data) if data is not None else read_hm(hm or Path())
+    if hm is not None:
+        # Its training split has no target in it.
+        read = read_hm(hm)
+        held = held_out_hm(hm, read)
+    else:
+        read = read_folder(data or Path())
+        held = held_out_last(read)
+        read = without_targets(read, held) if held is not None else read
     options = TrainingOptions(seed=seed, seconds=seconds)
     console.print(f"{len(read.products):,} products, {len(read.items):,} interactions, {len(read.reviews):,} reviews")
     columns = (
@@ -96,7 +103,6 @@ def train(
             read, options, lambda stage, share: progress.update(bar, description=stage, completed=share)
         )
         ranking, metrics = dict(RANKING), {"loss": trained.losses[-1]}
-        held = held_out_hm(hm, read) if hm is not None else held_out_last(read)
         if held is not None:
             progress.update(bar, description="judging")
             choices = (CHOICES if tune else {}) if hm is not None else CATALOGUE_CHOICES

@@ -70,7 +70,7 @@ def load(folder: Path) -> Manifest:
     """
     path = folder / FILE
     if not path.is_file():
-        raise ConfigurationError(f"there is no model in {folder} ({FILE} is missing); run `freshet train` first")
+        raise ConfigurationError(f"there is no model in {folder} ({FILE} is missing)")
     folder = folder.resolve()
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
@@ -79,7 +79,7 @@ def load(folder: Path) -> Manifest:
         where = ".".join(map(str, first["loc"])) or "the file"
         raise ModelMismatch(f"{path} cannot be read: {where}: {first['msg']}; train or copy the model again") from error
     if manifest.format != FORMAT:
-        raise ModelMismatch(f"{path} has format {manifest.format}; this Freshet reads {FORMAT}")
+        raise ModelMismatch(f"{path} has format {manifest.format}; this Freshet reads {FORMAT}; train it again")
     for name, digest in manifest.files.items():
         if not (folder / name).is_file():
             raise ModelMismatch(f"the model in {folder} lacks {name}; train or copy it again")

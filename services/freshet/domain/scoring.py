@@ -3,7 +3,8 @@
     score(j) = ⟨taste, v_j⟩ + behaviour · Σ_i a_i B_ij + trending · demand_j
     taste    = w ∘ ( Σ_i a_i v_i  −  aversion · min(1, Σ weight_n) · Σ_n b_n v_n )
 
-a_i are the weights of what the shopper touched as shares of their sum, b_n those of what they disliked, B_ij affinities
+a_i are the square roots of the weights of what the shopper touched, as shares of their sum (a taste is an average of
+samples, and one purchase says less than four views do), b_n the same of what they disliked, B_ij affinities
 (freshet.domain.affinity), w the modalities' weights. A score is linear in the vectors: one product of a matrix and a
 vector ranks any number of candidates, and a modality's contribution is its part of the sum (docs/decisions/0010).
 """
@@ -86,8 +87,9 @@ def part_names(layout: Layout) -> tuple[str, ...]:
 
 
 def shares(touched: Touched) -> NDArray[np.float32]:
-    """Weights as shares of their sum, (touches,)."""
-    parts: NDArray[np.float32] = touched.weights / touched.weights.sum() if len(touched) else touched.weights
+    """Square roots of weights as shares of their sum, (touches,)."""
+    roots = np.sqrt(touched.weights)
+    parts: NDArray[np.float32] = roots / max(float(roots.sum()), 1e-12)
     return parts
 
 

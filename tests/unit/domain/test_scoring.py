@@ -49,7 +49,8 @@ def test_contributions_follow_the_formula_one_by_one(
             expected = 0.0
             for side, sign in ((likes, 1.0), (hates, -aversion)):
                 for touch, weight in zip(side.vectors, side.weights, strict=True):
-                    expected += sign * weight / side.weights.sum() * float(touch[where] @ found[j][where])
+                    share = np.sqrt(weight) / np.sqrt(side.weights).sum()
+                    expected += sign * share * float(touch[where] @ found[j][where])
             assert parts[j, column] == pytest.approx(weights.modalities[name] * expected, abs=2e-5)
     assert parts.sum(axis=1) == pytest.approx(found @ wanted, abs=2e-5)
     assert not parts[:, list(LAYOUT.slices).index(off)].any()

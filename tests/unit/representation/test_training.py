@@ -121,7 +121,7 @@ def test_an_exported_model_is_loaded_with_its_layout(models: tuple[Path, Manifes
 def test_a_model_that_is_missing_cut_or_of_another_version_says_so(
     models: tuple[Path, Manifest], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match="freshet train"):
+    with pytest.raises(ConfigurationError, match="there is no model"):
         card.load(tmp_path)
     folder = tmp_path / "copy"
     shutil.copytree(models[1].folder, folder)
