@@ -81,6 +81,7 @@ def train(
     from freshet.representation.train import train as train_model
 
     console = Console(stderr=True)
+    held: Held | None
     if hm is not None:
         # Its training split has no target in it.
         read = read_hm(hm)

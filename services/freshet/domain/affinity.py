@@ -27,8 +27,8 @@ class AffinityRules:
     """`neighbours` is the size of N, `words` is a, in shoppers; `ridge` is λ."""
 
     neighbours: int = 64
-    words: float = 7.0
-    ridge: float = 60.0
+    words: float = 6.0
+    ridge: float = 50.0
 
     def strength(self, together: NDArray[np.float64], likeness: NDArray[np.floating]) -> NDArray[np.float64]:
         """A between products, from co-counts G and cosines K of one shape."""

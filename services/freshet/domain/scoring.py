@@ -88,9 +88,8 @@ def part_names(layout: Layout) -> tuple[str, ...]:
 
 def shares(touched: Touched) -> NDArray[np.float32]:
     """Square roots of weights as shares of their sum, (touches,)."""
-    roots = np.sqrt(touched.weights)
-    parts: NDArray[np.float32] = roots / max(float(roots.sum()), 1e-12)
-    return parts
+    roots: NDArray[np.float32] = np.sqrt(touched.weights)
+    return roots / np.float32(max(float(roots.sum()), 1e-12))
 
 
 def taste(layout: Layout, weights: RankingWeights, liked: Touched, disliked: Touched) -> Vector:

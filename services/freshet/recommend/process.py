@@ -104,7 +104,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         print(f"freshet recommend: listening on {settings.recommend.host}:{server.port}", flush=True)
     background = [
         loop.create_task(pulse.run()),
-        loop.create_task(recommender.behaviour.run()),
+        loop.create_task(recommender.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
     ]

@@ -1,12 +1,14 @@
 """Which products lie near a shopper's: from memory, from the index, by an exact scan. May import `mirror`, `ports`.
 
-What was found near a product is remembered, and stays exact: products that changed since are compared with every query
-again, and a product that changed itself is sought anew. Filters and what a shopper has seen are applied afterwards.
+What lies near a product is found ahead where vectors are scanned, and remembered. It stays exact: products that changed
+since are compared with every query again, and a product that changed itself is sought anew. Filters and what a shopper
+has seen are applied afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.domain.representations import Matrix
+from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.ports import VectorIndex
 from freshet.recommend.candidates import scan, scan_rows
@@ -26,6 +29,9 @@ INDEX_LEAST_SECONDS = 0.004
 """With less time than this the index is not asked at all."""
 REMEMBERED = 20_000
 FRESH_MOST = 50
+IDLE_SECONDS = 0.25
+SHARE_OF_TIME = 0.3
+"""Finding ahead takes no more than this of the process's time."""
 
 Rows: TypeAlias = NDArray[np.intp]
 _Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -61,6 +67,22 @@ class Retriever:
     def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings) -> None:
         self._mirror, self._index, self._settings = mirror, index, settings
         self._near: OrderedDict[int, Near] = OrderedDict()
+
+    async def run(self, weights: RankingWeights) -> None:
+        """Find ahead what is near each product, by these weights, until cancelled. Not where an index is asked."""
+        row = 0
+        while True:
+            mirror = self._mirror
+            ready = mirror.filled.is_set() and not self._indexed(False)
+            if not ready or row >= min(mirror.count, REMEMBERED):
+                await asyncio.sleep(IDLE_SECONDS)
+                continue
+            begun = time.monotonic()
+            if mirror.live[row] and row not in self._near:
+                vectors = mirror.layout.weighted(mirror.vectors[row : row + 1], weights.modalities)
+                self._keep(row, self._scan_all(vectors)[0])
+                await asyncio.sleep((time.monotonic() - begun) * (1.0 / SHARE_OF_TIME - 1.0))
+            row += 1
 
     def begin(
         self,
@@ -109,11 +131,7 @@ class Retriever:
             for i, near in zip(search.missing, self._mirror.rows_of(numbers), strict=True):
                 found[i] = Near(near[near >= 0], search.at)
         elif search.missing and search.remember:
-            live = self._mirror.live[: self._mirror.count]
-            rows = scan(self._mirror, search.vectors[search.missing], live, self._settings.candidates_per_source)
-            for i, near in zip(search.missing, rows, strict=True):
-                order = np.argsort(-(self._mirror.vectors[near] @ search.vectors[i]), kind="stable")
-                found[i] = Near(near[order], self._mirror.changes)
+            found.update(zip(search.missing, self._scan_all(search.vectors[search.missing]), strict=True))
         elif search.missing:
             return self._scan(search)
         for i, row in enumerate(search.rows):
@@ -146,6 +164,19 @@ class Retriever:
 
     def _scan(self, search: Search) -> tuple[list[Rows], Rows]:
         return scan(self._mirror, search.vectors, search.allowed, search.limit), np.empty(0, np.intp)
+
+    def _scan_all(self, vectors: Matrix) -> list[Near]:
+        """What is near each of these queries among all that is to be had, to be remembered."""
+        mirror = self._mirror
+        found = []
+        for near, vector in zip(
+            scan(mirror, vectors, mirror.live[: mirror.count], self._settings.candidates_per_source),
+            vectors,
+            strict=True,
+        ):
+            order = np.argsort(-(mirror.vectors[near] @ vector), kind="stable")
+            found.append(Near(near[order], mirror.changes))
+        return found
 
     def _indexed(self, narrowed: bool) -> bool:
         """Whether the index is to be asked, and not the vectors in memory."""

@@ -6,6 +6,7 @@ respond ► exposure. Whatever is down or too slow is answered around, and named
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -91,8 +92,14 @@ class Recommender:
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
         self._retriever = Retriever(mirror, index, settings)
-        self.behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
+        self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
         self._pages: Pages[Kept] = Pages()
+
+    async def run(self) -> None:
+        """Work ahead of requests, until cancelled."""
+        async with asyncio.TaskGroup() as ahead:
+            ahead.create_task(self._retriever.run(self._weights))
+            ahead.create_task(self._behaviour.run())
 
     # --- the two calls
 
@@ -228,7 +235,7 @@ class Recommender:
             return Affinities()
         try:
             with stage("behaviour"):
-                return await self.behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
+                return await self._behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
         except DependencyDown as error:
             clock.missing.append(f"{error.dependency}: {error.detail}; affinities left out")
         except InvalidInput as error:
