@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from google.protobuf.message import Message
 from pymilvus import MilvusClient, MilvusException
 
@@ -29,7 +30,7 @@ from freshet.errors import DependencyDown, InvalidInput, TooLarge
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
 from freshet.stream.dead_letters import read_letters
-from freshet.stream.lag import worker_status
+from freshet.stream.lag import PartitionLag, worker_status
 from freshet.stream.profiles import ProfileWorker
 from freshet.stream.worker import Batch
 from freshet.v1 import interaction_pb2, product_pb2
@@ -50,21 +51,37 @@ class LogRecord:
     timestamp: int
 
 
-def wait_applied(settings: Settings, seconds: float = 120.0) -> None:
-    """Until every worker has applied everything. Kafka or the database may be away meanwhile."""
+def wait_applied(settings: Settings, *, acknowledged: bool = False, seconds: float = 120.0) -> None:
+    """Until every worker has applied everything. Kafka or the database may be away meanwhile.
+
+    `acknowledged`: and has said so to Kafka. What a worker had stored when it was killed counts as applied, although
+    it may have to be published yet.
+    """
     deadline = time.monotonic() + seconds
     with closing(bootstrap.profile_store(settings)) as store:
         # In the order of the line: what the catalogue worker publishes is the index worker's to do.
         for worker in WORKERS:
             while True:
                 try:
-                    left: int | str = sum(row.lag_records for row in worker_status(settings, worker, store))
-                except DependencyDown as error:
+                    rows = worker_status(settings, worker, store)
+                    left: int | str = sum(row.lag_records for row in rows)
+                    if left == 0 and acknowledged:
+                        left = _unacknowledged(settings, worker, rows)
+                except (DependencyDown, KafkaException) as error:
                     left = str(error)
                 if left == 0:
                     break
                 assert time.monotonic() < deadline, f"{worker} still has {left} to do"
                 time.sleep(0.1)
+
+
+def _unacknowledged(settings: Settings, worker: str, rows: Sequence[PartitionLag]) -> int:
+    """How many records the worker's group has not committed."""
+    ends = {(row.topic, row.partition): row.end_offset for row in rows if row.end_offset}
+    servers = settings.kafka_url.removeprefix("kafka://")
+    with closing(Consumer({"bootstrap.servers": servers, "group.id": f"freshet-{worker}", "log_level": 0})) as group:
+        committed = group.committed([TopicPartition(*place) for place in ends], timeout=10.0)
+    return sum(ends[at.topic, at.partition] - max(at.offset, 0) for at in committed)
 
 
 def read_topic(settings: Settings, topic: str) -> dict[int, list[LogRecord]]:

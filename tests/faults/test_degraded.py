@@ -17,6 +17,7 @@ from freshet.codec.tokens import write_token
 from freshet.local.stack import LocalStack
 from freshet.v1 import recommendation_service_pb2 as pb
 from freshet.v1 import recommendation_service_pb2_grpc as rpc
+from freshet.v1.interaction_pb2 import Interaction
 from freshet.v1.product_pb2 import ProductEvent
 
 pytestmark = pytest.mark.stack
@@ -104,14 +105,28 @@ def test_without_profiles_the_answer_is_what_is_trending_and_says_so(stack: Loca
     assert again.basis == pb.PROFILE
 
 
-def test_without_covisits_the_answer_leaves_them_out_and_says_so(stack: LocalStack, ask: Ask) -> None:
+def test_without_covisits_what_was_solved_still_counts_and_what_must_be_solved_anew_is_said_to_be_old(
+    stack: LocalStack, ask: Ask, line: Line
+) -> None:
+    def changed(title: str) -> pb.RecommendResponse:
+        places = line.products(line.good(title=title))
+        answer = ask(at_least=[write_token(places)], at_least_wait={"seconds": 30})
+        assert answer.freshness.at_least_reached
+        return answer
+
+    changed("Before")
+    line.interactions(Interaction(user_id="u1", product_id=line.name, kind=Interaction.CLICK))
+    wait_applied(stack.settings)
     assert any(pb.CO_VISIT in product.sources for product in ask().products)
     with without_table(stack, "behaviour"):
         answer = ask()
+        assert not answer.freshness.degraded
+        assert any(pb.CO_VISIT in product.sources for product in answer.products)
+        # One of the shopper's products has other words now, and other neighbours.
+        answer = changed("After")
         assert answer.freshness.degraded
-        assert ["co-visits left out" in reason for reason in answer.freshness.degraded_reasons] == [True]
+        assert ["missing or old" in reason for reason in answer.freshness.degraded_reasons] == [True]
         assert answer.basis == pb.PROFILE
-        assert not any(pb.CO_VISIT in product.sources for product in answer.products)
     assert not ask().freshness.degraded
 
 

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from line import Line
 from replay import Log, behaviours, catalogue_of_log, catalogue_of_store, index_rows, refused_by_workers, wait_applied
 from shop_events import Shop
 
+from freshet import bootstrap
+from freshet.domain.progress import Position
 from freshet.local.stack import LocalStack
 
 pytestmark = pytest.mark.stack
@@ -82,7 +88,7 @@ def test_nothing_is_lost_and_nothing_counted_twice(victim: str, stack: LocalStac
         shop.wait_for_half()
         kill_one_after_the_other(killed)
     stack.wait_healthy(timeout_seconds=180.0)
-    wait_applied(stack.settings)
+    wait_applied(stack.settings, acknowledged=True)
 
     assert pids_of(stack).isdisjoint(killed)
     log, confirmed = Log(stack.settings), shop.confirmed()
@@ -90,3 +96,42 @@ def test_nothing_is_lost_and_nothing_counted_twice(victim: str, stack: LocalStac
     assert {place: log.value(place) for place in confirmed} == confirmed
     assert len(log) == published_before + EVENTS, "nothing was sent twice"
     assert_the_stores_hold_what_the_log_says(stack, log)
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+def is_stored(stack: LocalStack, place: Position) -> bool:
+    """Whether the catalogue worker's transaction with this record is in the database."""
+    with closing(bootstrap.profile_store(stack.settings)) as store:
+        progress = store.progress("catalog").get((place.topic, place.partition))
+    return progress is not None and progress.next_offset > place.offset
+
+
+def waits_for_triton(log: Path, since: int) -> bool:
+    return "dependency=triton" in log.read_text()[since:]
+
+
+def test_what_was_stored_and_not_yet_published_when_the_worker_died_is_published_after_all(
+    stack: LocalStack, line: Line
+) -> None:
+    """The worker has read a record and waits for Triton. Kafka goes, Triton comes: it can store, and cannot publish."""
+    log = stack.data_dir / "logs" / "catalog.log"
+    since = len(log.read_text())
+    stack.stop_component("triton")
+    (place,) = line.products(line.good())
+    wait_until(lambda: waits_for_triton(log, since), "the worker has read the record")
+    stack.stop_component("kafka")
+    stack.start_component("triton")
+    wait_until(lambda: is_stored(stack, place), "the product is stored")
+    kill_one_after_the_other({stack.pid("catalog")})
+    stack.start_component("kafka")
+    stack.wait_healthy(timeout_seconds=180.0)
+    wait_applied(stack.settings, acknowledged=True)
+    row = line.row()
+    assert row is not None
+    assert row.number in index_rows(stack.settings)

@@ -84,20 +84,31 @@ class BehaviourReader:
         self._now_us = 0
         self._ahead = 0
 
-    async def read(self, rows: NDArray[np.intp], now_us: int, timeout_seconds: float) -> Affinities:
-        """Affinities of these rows, the touches. Raises DependencyDown where some must be solved and cannot."""
+    async def read(self, rows: NDArray[np.intp], now_us: int, timeout_seconds: float, missing: list[str]) -> Affinities:
+        """Affinities of these rows, the touches.
+
+        Where some must be solved and cannot be, those of before are given, if any, and `missing` says so.
+        """
         if not len(rows):
             return Affinities()
         self._now_us = now_us
         numbers = self._mirror.numbers[rows].tolist()
         changes = self._mirror.changed_at[rows].tolist()
-        missing = [each for each in zip(numbers, rows.tolist(), changes, strict=True) if not self._is_known(*each)]
-        if missing:
-            await self._solve([number for number, _, _ in missing], timeout_seconds)
-        found = [self._solved[number] for number in numbers]
+        unknown = [each for each, change in zip(numbers, changes, strict=True) if not self._is_known(each, change)]
+        if unknown:
+            try:
+                await self._solve(unknown, timeout_seconds)
+            except DependencyDown as error:
+                missing.append(f"{error.dependency}: {error.detail}; affinities of products are missing or old")
+            except InvalidInput as error:
+                missing.append(f"{error}; affinities of products are missing or old")
+        solved = [(i, self._solved[number]) for i, number in enumerate(numbers) if number in self._solved]
+        if not solved:
+            return Affinities()
+        found = [each for _, each in solved]
         for each in found:
             each.used = True
-        touches = np.repeat(np.arange(len(found)), [len(each.numbers) for each in found])
+        touches = np.repeat([i for i, _ in solved], [len(each.numbers) for each in found])
         places = self._mirror.rows_of(np.concatenate([each.numbers for each in found]))
         known = places >= 0
         values = np.concatenate([each.values for each in found])
@@ -136,7 +147,7 @@ class BehaviourReader:
                 return number
         return None
 
-    def _is_known(self, number: int, _row: int, change: int) -> bool:
+    def _is_known(self, number: int, change: int) -> bool:
         kept = self._solved.get(number)
         return kept is not None and kept.change == change
 

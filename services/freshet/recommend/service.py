@@ -233,14 +233,10 @@ class Recommender:
     async def _affinities(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> Affinities:
         if weights.behaviour == 0.0:
             return Affinities()
-        try:
-            with stage("behaviour"):
-                return await self._behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
-        except DependencyDown as error:
-            clock.missing.append(f"{error.dependency}: {error.detail}; affinities left out")
-        except InvalidInput as error:
-            clock.missing.append(f"{error}; affinities left out")
-        return Affinities()
+        with stage("behaviour"):
+            return await self._behaviour.read(
+                shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS), clock.missing
+            )
 
     def _rank(
         self, found: Candidates, shopper: Shopper, weights: RankingWeights, affinities: Affinities, diversity: float
