@@ -36,7 +36,7 @@ format: setup ## Put the code into the project's form
 	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
 
 proto: setup ## Generate the stubs beside the .proto files
-	@PYTHON=.venv/bin/python proto/generate.sh
+	@PYTHON=$(CURDIR)/.venv/bin/python proto/generate.sh
 
 clean: ## Stop a running stack; delete environments, stack data and caches
 	@if [ -x .venv/bin/freshet ]; then .venv/bin/freshet local down; fi
