@@ -115,7 +115,8 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_port: int = 0
-    """Prometheus metrics on loopback; 0 switches them off."""
+    """Prometheus metrics; 0 switches them off."""
+    metrics_host: str = "127.0.0.1"
 
     topics: Topics = Topics()
     stream: StreamSettings = StreamSettings()

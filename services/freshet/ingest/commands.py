@@ -199,10 +199,11 @@ def end_on_sigterm() -> None:
 
 def serve_ingest() -> None:
     """Run IngestionService until SIGTERM or SIGINT."""
-    from freshet.telemetry import configure_logging
+    from freshet.telemetry import configure_logging, serve_metrics
 
     settings = Settings()
     configure_logging(settings, "ingest")
+    serve_metrics(settings)
     import uvloop
 
     uvloop.run(_serve(settings))

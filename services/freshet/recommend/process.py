@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 import uvloop
-from prometheus_client import start_http_server
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Reader, ReadRecord
@@ -23,13 +22,14 @@ from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
 from freshet.recommend.exposures import Exposures
 from freshet.recommend.mirror import Mirror
+from freshet.recommend.probe import RecallProbe
 from freshet.recommend.pulse import Pulse
 from freshet.recommend.reads import Reads
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
 from freshet.recommend.wait import AtLeast
 from freshet.settings import Settings
-from freshet.telemetry import configure_logging
+from freshet.telemetry import configure_logging, serve_metrics
 
 RETRY_SECONDS = 1.0
 MEASURE_SECONDS = 1.0
@@ -49,8 +49,12 @@ class Feeding:
         applied = threading.Event()
 
         def apply() -> None:
+            # What was there at the start is as old as it is.
+            told = self._mirror.filled.is_set()
             self._mirror.apply(records)
             applied.set()
+            if told:
+                measures.observe_freshness(records)
 
         if self._stopping.is_set():
             return
@@ -104,6 +108,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         loop.create_task(pulse.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
+        loop.create_task(RecallProbe(mirror, index).run()),
     ]
     try:
         await stopping.wait()
@@ -136,11 +141,13 @@ async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyn
 
 
 async def _measure(mirror: Mirror) -> None:
+    told = dict.fromkeys(("other_model", "unreadable"), 0)
     while True:
         measures.MIRROR_PRODUCTS.set(mirror.count)
         measures.MIRROR_UNSETTLED.set(len(mirror.unsettled()))
-        measures.MIRROR_IGNORED.labels("other model").set(mirror.other_model_records)
-        measures.MIRROR_IGNORED.labels("unreadable").set(mirror.unreadable_records)
+        for reason, count in (("other_model", mirror.other_model_records), ("unreadable", mirror.unreadable_records)):
+            measures.MIRROR_IGNORED.labels(reason).inc(count - told[reason])
+            told[reason] = count
         await asyncio.sleep(MEASURE_SECONDS)
 
 
@@ -157,9 +164,8 @@ def main(arguments: Sequence[str]) -> None:
     number, processes = int(arguments[0]), int(arguments[1])
     settings = Settings()
     configure_logging(settings, "recommend" if processes == 1 else f"recommend-{number}")
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port + number, addr="127.0.0.1")
     try:
+        serve_metrics(settings, number)
         uvloop.run(serve(settings, share_port=processes > 1, announce=number == 0))
     except (FreshetError, RuntimeError) as error:
         print(f"freshet: {error}", file=sys.stderr)

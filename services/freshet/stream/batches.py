@@ -77,6 +77,7 @@ class RunConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._delivered: dict[Any, int] = {}
         self._held: dict[tuple[Any, int], int] = {}
+        self._oldest: dict[tuple[Any, int], int] = {}
         self._held_bytes = 0
         self._room = asyncio.Event()
 
@@ -142,6 +143,7 @@ class RunConsumer(driver.Consumer):
     def ack(self, message: Any) -> bool:
         """Acknowledge every record of the run."""
         self._held_bytes -= self._held.pop((message.tp, message.offset), 0)
+        self._oldest.pop((message.tp, message.offset), None)
         self._room.set()
         if not super().ack(message):
             return False
@@ -155,14 +157,42 @@ class RunConsumer(driver.Consumer):
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Nothing: a worker that waits for a dependency is slow on purpose. Lag is watched from outside."""
 
+    def oldest_held_ms(self) -> dict[Any, int]:
+        """By partition: the time in Kafka of the oldest record that is delivered and not acknowledged."""
+        oldest: dict[Any, int] = {}
+        for (tp, _), time_ms in self._oldest.items():
+            oldest.setdefault(tp, time_ms)
+        return oldest
+
+    def reach(self, tp: Any) -> tuple[int, int]:
+        """A partition's end as the last fetch told it, and the next offset to fetch; zeros while neither is known.
+
+        The latter passes over transactions' markers, which have an offset and are no records.
+        """
+        try:
+            state = self._thread._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
+            return state.highwater or 0, state.position
+        except (AssertionError, AttributeError, KeyError):
+            # The partitions are moving on.
+            return 0, 0
+
+    async def ends(self) -> tuple[dict[Any, int], dict[Any, int]]:
+        """First and end offset by assigned partition, asked of Kafka. Raises KafkaError."""
+        assigned = self.assignment()
+        if not assigned:
+            return {}, {}
+        return dict(await self.earliest_offsets(*assigned)), dict(await self.highwaters(*assigned))
+
     def _hold(self, tp: Any, records: Sequence[Any]) -> None:
         size = sum(len(record.value or b"") + _RECORD_OVERHEAD_BYTES for record in records)
         self._held[tp, records[0].offset] = size
+        self._oldest[tp, records[0].offset] = records[0].timestamp
         self._held_bytes += size
 
     def _forget_held(self) -> None:
         """Faust has emptied its queues: what they held comes again."""
         self._held.clear()
+        self._oldest.clear()
         self._held_bytes = 0
         self._room.set()
 
