@@ -23,6 +23,10 @@ MIRROR_IGNORED = Counter("freshet_mirror_ignored_records", "Records passed over,
 RECALL = Gauge("freshet_index_recall_ratio", "Share of the true 10 nearest of a product that the index finds.")
 PROBES = Counter("freshet_index_probes", "Looks at the index's recall, by what came of them.", ["outcome"])
 
+for _method in ("Recommend", "ListSimilarProducts"):
+    # A series that begins at 1 has not increased: it is there at 0 before the first such answer.
+    DEGRADED.labels(_method)
+    LATE.labels(_method)
 _STAGES = {
     name: STAGE_SECONDS.labels(name)
     for name in ("wait", "profile", "filter", "behaviour", "retrieve", "rank", "respond")

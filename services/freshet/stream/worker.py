@@ -32,6 +32,7 @@ from freshet.domain.progress import Advance, Progress
 from freshet.errors import DependencyDown, ProgressConflict
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run, RunSchema, RunTransport
+from freshet.stream.dead_letters import DEAD_LETTERS, REASONS
 from freshet.stream.lag import LagGauges, Standing
 from freshet.telemetry import serve_metrics
 
@@ -144,6 +145,9 @@ class Worker:
         self._batch_records = BATCH.labels(handler.name)
         self._apply_seconds = APPLY.labels(handler.name)
         self._records = {topic: RECORDS.labels(handler.name, topic) for topic in handler.topics}
+        for reason in REASONS:
+            # A series that begins at 1 has not increased: it is there at 0 before the first letter.
+            DEAD_LETTERS.labels(handler.name, reason)
         self._membership = Membership(settings.data_dir / "run", handler.name)
         self._idle = asyncio.Lock()
         self._stop = asyncio.Event()
