@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
-from watching import Prometheus
+from watching import Prometheus, Shop
 
 from freshet.errors import StackError
 from freshet.local.kafka import java_program
@@ -40,6 +41,13 @@ def observed(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     overrides = {"model_dir": small_model, "metrics_port": first}
     with LocalStack(tmp_path_factory.mktemp("observed"), overrides, usual_ports=False) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shop(observed: LocalStack) -> Iterator[Shop]:
+    """A shop in the observed stack: everything it published is applied, and one answer was given."""
+    with closing(Shop(observed.settings)) as opened:
+        yield opened
 
 
 def _room_after(base: int) -> bool:
