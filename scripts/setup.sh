@@ -112,7 +112,7 @@ if [ -x .venv/bin/freshet ] && done_already venv "$want"; then
 else
     say "environment: .venv with $python (a few minutes the first time; torch is large)"
     [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,local,dev]'
+    .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,local,telemetry,dev]'
     finished venv "$want"
 fi
 

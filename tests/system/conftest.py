@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from collecting import Collector
 from watching import Prometheus, Shop
 
 from freshet.errors import StackError
@@ -26,8 +27,15 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 @pytest.fixture(scope="session")
-def observed(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """The whole line with metrics."""
+def collector() -> Iterator[Collector]:
+    """An OTLP receiver on loopback."""
+    with closing(Collector()) as receiving:
+        yield receiving
+
+
+@pytest.fixture(scope="session")
+def observed(small_model: Path, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The whole line with metrics and traces."""
     try:
         java_program()
         part("kafka", "libs")
@@ -38,7 +46,7 @@ def observed(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
             pytest.fail(f"the stack must run here: {error}")
         pytest.skip(f"the stack does not run here: {error}")
     first = next(base for base in iter(lambda: choose(0), None) if _room_after(base))
-    overrides = {"model_dir": small_model, "metrics_port": first}
+    overrides = {"model_dir": small_model, "metrics_port": first, "otlp_endpoint": collector.endpoint}
     with LocalStack(tmp_path_factory.mktemp("observed"), overrides, usual_ports=False) as running:
         yield running
 

@@ -15,6 +15,7 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from freshet import tracing
 from freshet.codec.tokens import write_token
 from freshet.domain.progress import Position
 from freshet.errors import DependencyDown, InvalidInput
@@ -50,15 +51,24 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
         measures.UNCONFIRMED.set_function(lambda: self._room.held_bytes)
 
     async def PublishProducts(self, request: pb.PublishProductsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("events", request.events, context)
+        with tracing.serving("PublishProducts", context.invocation_metadata()):
+            return await self._publish("events", request.events, context)
 
     async def PublishReviews(self, request: pb.PublishReviewsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("reviews", request.reviews, context)
+        with tracing.serving("PublishReviews", context.invocation_metadata()):
+            return await self._publish("reviews", request.reviews, context)
 
     async def PublishInteractions(self, request: pb.PublishInteractionsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("interactions", request.interactions, context)
+        with tracing.serving("PublishInteractions", context.invocation_metadata()):
+            return await self._publish("interactions", request.interactions, context)
 
     async def PublishStream(
+        self, requests: AsyncIterator[pb.PublishStreamRequest], context: Context
+    ) -> pb.PublishStreamResponse:
+        with tracing.serving("PublishStream", context.invocation_metadata()):
+            return await self._publish_stream(requests, context)
+
+    async def _publish_stream(
         self, requests: AsyncIterator[pb.PublishStreamRequest], context: Context
     ) -> pb.PublishStreamResponse:
         answer = pb.PublishStreamResponse()

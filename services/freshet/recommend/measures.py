@@ -9,6 +9,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from freshet import tracing
 from freshet.codec import wire
 from freshet.telemetry import FRESHNESS
 
@@ -37,7 +38,8 @@ _STAGES = {
 def stage(name: str) -> Iterator[None]:
     begun = time.perf_counter()
     try:
-        yield
+        with tracing.span(name):
+            yield
     finally:
         _STAGES[name].observe(time.perf_counter() - begun)
 

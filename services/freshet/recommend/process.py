@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 import uvloop
 
-from freshet import bootstrap
+from freshet import bootstrap, tracing
 from freshet.adapters.kafka import Reader, ReadRecord
 from freshet.domain.scoring import ranking_weights
 from freshet.errors import DependencyDown, FreshetError
@@ -40,8 +40,8 @@ log = structlog.get_logger()
 class Feeding:
     """Hands what a Reader's thread delivers to the mirror, in the event loop, one batch at a time."""
 
-    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop) -> None:
-        self._mirror, self._loop = mirror, loop
+    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop, first_uses: tracing.FirstUses) -> None:
+        self._mirror, self._loop, self._first_uses = mirror, loop, first_uses
         self._stopping = threading.Event()
 
     def deliver(self, records: Sequence[ReadRecord]) -> None:
@@ -55,6 +55,8 @@ class Feeding:
             applied.set()
             if told:
                 measures.observe_freshness(records)
+                if tracing.on():
+                    self._first_uses.read([(record.key, record.headers) for record in records])
 
         if self._stopping.is_set():
             return
@@ -78,7 +80,8 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
     reads = Reads(bootstrap.serving_store(settings))
     index = bootstrap.vector_index(settings, manifest.layout)
     producer = bootstrap.producer(settings)
-    feeding = Feeding(mirror, loop)
+    first_uses = tracing.FirstUses()
+    feeding = Feeding(mirror, loop, first_uses)
     reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
     at_least = AtLeast(reads, mirror, settings.topics, lambda: _ends(reader))
     pulse = Pulse(reads, mirror)
@@ -99,6 +102,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         at_least.topics,
         deadline_seconds=settings.recommend.deadline_seconds,
         wait_longest_seconds=settings.recommend.at_least_longest_seconds,
+        first_uses=first_uses,
     )
     server = Server(servicer, settings.recommend.host, settings.recommend.port, share_port=share_port)
     await server.start()
@@ -122,6 +126,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         await index.close()
         reads.close()
         reads.store.close()
+        await asyncio.to_thread(tracing.stop)
 
 
 async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyncio.Event) -> None:
@@ -166,6 +171,7 @@ def main(arguments: Sequence[str]) -> None:
     configure_logging(settings, "recommend" if processes == 1 else f"recommend-{number}")
     try:
         serve_metrics(settings, number)
+        tracing.start(settings, "recommend")
         uvloop.run(serve(settings, share_port=processes > 1, announce=number == 0))
     except (FreshetError, RuntimeError) as error:
         print(f"freshet: {error}", file=sys.stderr)

@@ -9,11 +9,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Histogram
 
-from freshet import bootstrap
+from freshet import bootstrap, tracing
 from freshet.adapters.images import ImageLoader
 from freshet.adapters.kafka import Producer
 from freshet.codec import events, wire
@@ -256,12 +257,13 @@ class CatalogWorker:
         for row in rows:
             if row.state.upserted is None:
                 continue
-            headers = [("content-type", wire.PROTOBUF.encode())]
+            headers: list[tuple[str, bytes | None]] = [("content-type", wire.PROTOBUF.encode())]
             # A row that is published again has no cause in this batch, and its age says nothing of freshness.
             if row.source is not None and (cause := causes.get(row.source)) is not None:
                 headers.append(wire.cause_header(cause.name, cause.record.timestamp))
             value = wire.encode(representation(row, self._layout))
-            waiting.append(asyncio.wrap_future(self._producer.publish(topic, row.product_id, value, headers)))
+            publish = partial(self._producer.publish, topic, row.product_id, value)
+            waiting.append(asyncio.wrap_future(tracing.publishing(topic, headers, publish, row.source)))
         await asyncio.gather(*waiting)
 
 

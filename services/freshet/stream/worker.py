@@ -27,6 +27,7 @@ import xxhash
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Histogram
 
+from freshet import tracing
 from freshet.adapters.kafka import bootstrap_servers
 from freshet.domain.progress import Advance, Progress
 from freshet.errors import DependencyDown, ProgressConflict
@@ -262,7 +263,8 @@ class Worker:
         if batch.runs or batch.repeated:
             started = time.perf_counter()
             try:
-                await self._retrying(lambda: self._handler.apply(batch), lambda: self._is_stale(generation))
+                with tracing.applying(self._handler.name, batch.runs):
+                    await self._retrying(lambda: self._handler.apply(batch), lambda: self._is_stale(generation))
             except (ProgressConflict, _Stale):
                 if not self._is_stale(generation):
                     raise
@@ -367,5 +369,9 @@ def run_worker(handler: Handler, settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         await worker.run()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    tracing.start(settings, f"worker-{handler.name}")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    finally:
+        tracing.stop()
