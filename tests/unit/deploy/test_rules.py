@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections import defaultdict
@@ -58,3 +59,13 @@ def test_every_alert_has_a_page_that_says_what_to_do(alert: dict[str, Any]) -> N
     for heading in ("**What it means.**", "**What shoppers notice.**", "**Check first**", "**How to mend.**"):
         assert heading in page
     assert [line[:3] for line in page.splitlines() if line[:2] in ("1.", "2.", "3.", "4.")] == ["1. ", "2. ", "3. "]
+
+
+def test_alerts_and_pages_speak_of_metrics_that_exist() -> None:
+    declared = set()
+    for path in (ROOT / "services").rglob("*.py"):
+        declared |= set(re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(freshet_\w+)"', path.read_text()))
+    texts = [RULES, *(ROOT / "docs" / "runbooks").glob("*.md"), *(ROOT / "deploy" / "grafana").glob("*.json")]
+    used = set(re.findall(r"\bfreshet_\w+", "".join(path.read_text() for path in texts)))
+    plain = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in used}
+    assert plain <= {re.sub(r"_total$", "", name) for name in declared}
