@@ -39,6 +39,16 @@ def test_a_worker_that_is_held_up_tells_how_far_and_how_long_it_is_behind(
     prometheus.wait('max(freshet_consumer_lag_seconds{group="freshet-catalog"})', lambda age: age == 0)
 
 
+def test_the_lag_is_told_again_after_kafka_was_killed(shop: Shop, observed: LocalStack, prometheus: Prometheus) -> None:
+    applied = 'sum(freshet_consumer_applied_offset{group="freshet-catalog",topic="freshet.products.v1"})'
+    before = prometheus.wait(applied, lambda offset: offset > 0)
+    observed.kill("kafka")
+    observed.wait_healthy()
+    shop.publish_product("m0", "a dress after the fall", 5.0)
+    prometheus.wait(applied, lambda offset: offset > before)
+    prometheus.wait('sum(freshet_consumer_lag_records{group="freshet-catalog"})', lambda records: records == 0)
+
+
 @pytest.mark.parametrize(("event", "least"), [("click", 1), ("hide", 1), ("product", 1), ("review", 1)])
 def test_freshness_is_counted_by_event(shop: Shop, prometheus: Prometheus, event: str, least: int) -> None:
     prometheus.wait(f'sum(freshet_freshness_seconds_count{{event="{event}"}})', lambda count: count >= least)

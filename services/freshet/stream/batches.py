@@ -1,7 +1,7 @@
 """Whole runs of records through Faust: a transport whose consumer yields one message per partition and poll.
 
 Assignment, rebalance, flow control, commit and lag stay Faust's. Written against faust-streaming 0.15.3, whose
-internals it overrides; tests/system/test_batches.py holds it to a real broker. May import `domain` alone.
+internals it overrides; tests/system/test_batches.py holds it to a real broker. May import `domain` and `errors`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import faust
 import structlog
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.exceptions import FaustError
 from faust.transport.drivers import aiokafka as driver
+
+from freshet.errors import DependencyDown
 
 log = structlog.get_logger()
 
@@ -172,16 +175,19 @@ class RunConsumer(driver.Consumer):
         try:
             state = self._thread._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
             return state.highwater or 0, state.position
-        except (AssertionError, AttributeError, KeyError):
-            # The partitions are moving on.
+        except (AssertionError, AttributeError, KeyError, FaustError):
+            # The partitions are moving on, or the connection is made anew.
             return 0, 0
 
     async def ends(self) -> tuple[dict[Any, int], dict[Any, int]]:
-        """First and end offset by assigned partition, asked of Kafka. Raises KafkaError."""
+        """First and end offset by assigned partition, asked of Kafka. Raises DependencyDown."""
         assigned = self.assignment()
         if not assigned:
             return {}, {}
-        return dict(await self.earliest_offsets(*assigned)), dict(await self.highwaters(*assigned))
+        try:
+            return dict(await self.earliest_offsets(*assigned)), dict(await self.highwaters(*assigned))
+        except (KafkaError, FaustError, OSError) as error:
+            raise DependencyDown("kafka", str(error)) from error
 
     def _hold(self, tp: Any, records: Sequence[Any]) -> None:
         size = sum(len(record.value or b"") + _RECORD_OVERHEAD_BYTES for record in records)

@@ -24,7 +24,6 @@ from typing import Any, Protocol
 import faust
 import structlog
 import xxhash
-from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Histogram
 
 from freshet import tracing
@@ -304,7 +303,7 @@ class Worker:
         ends: Mapping[Any, int] = {}
         for look in itertools.count():
             if look % _ENDS_EVERY == 0:
-                with suppress(KafkaError, asyncio.TimeoutError):
+                with suppress(DependencyDown, asyncio.TimeoutError):
                     firsts, ends = await asyncio.wait_for(self.app.consumer.ends(), _LAG_SECONDS * _ENDS_EVERY)
             gauges.set(self._standings(firsts, ends), time.time())
             await asyncio.sleep(_LAG_SECONDS)
