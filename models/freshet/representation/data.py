@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -107,8 +107,8 @@ def held_out_hm(folder: Path, data: TrainingData, split: str = "valid") -> Held:
 def held_out_last(data: TrainingData, most: int = 1_000) -> Held | None:
     """The last product of at most `most` shoppers who touched three or more, judged by the rest; None without any.
 
-    Enough to weigh what people did against what products are like; the encoders have seen these choices, so that it
-    is no measure of them.
+    For weighing what people did against what products are like: train on `without_targets`, or what the encoders
+    have seen already looks better than it is.
     """
     _, first = np.unique(np.stack([data.users, data.items], axis=1), axis=0, return_index=True)
     users, items = data.users[np.sort(first)], data.items[np.sort(first)]
@@ -121,6 +121,11 @@ def held_out_last(data: TrainingData, most: int = 1_000) -> Held | None:
     known = np.ones(len(users), dtype=np.bool_)
     known[last[chosen]] = False
     return Held(users[known], items[known], shoppers[chosen], items[last[chosen]])
+
+
+def without_targets(data: TrainingData, held: Held) -> TrainingData:
+    """The data with only the interactions that `held` knows."""
+    return replace(data, users=held.users.astype(np.int32), items=held.items.astype(np.int32))
 
 
 def read_folder(folder: Path) -> TrainingData:

@@ -16,11 +16,14 @@ from rich.progress import Progress
 from freshet.demo import run
 from freshet.demo.client import ShopClient
 from freshet.demo.shop import Shop, open_shop
+from freshet.errors import FreshetError
 from freshet.ingest.commands import end_on_sigterm
+from freshet.representation import manifest
 from freshet.settings import Settings
 
 app = typer.Typer(help="A shop of its own: train, publish, click, and see the answer change.")
 SEED = 20261123
+TRAINED_FOR = "shop"
 
 
 @app.command()
@@ -46,7 +49,12 @@ def demo(
         shutil.rmtree(home)
     shop = _shop(home / "shop", products, console)
     models = home / "models"
-    _train(shop, models, console)
+    if not _is_trained(shop, models):
+        # What runs there was filled by another model, or by none.
+        for left in (models, home / "stack"):
+            shutil.rmtree(left, ignore_errors=True)
+        (home / "published.json").unlink(missing_ok=True)
+        _train(shop, models, console)
     overrides = {"model_dir": models / "current", "log_level": "warning"}
     console.print("Starting Kafka, Triton, Milvus, three workers and two services …")
     with LocalStack(home / "stack", overrides, usual_ports=not once) as stack:
@@ -71,15 +79,20 @@ def _shop(folder: Path, products: int, console: Console) -> Shop:
     return shop
 
 
+def _is_trained(shop: Shop, models: Path) -> bool:
+    """Whether there is a model of this shop that this Freshet reads."""
+    try:
+        return (models / TRAINED_FOR).read_text() == shop.fingerprint and bool(manifest.load(models / "current"))
+    except (OSError, FreshetError):
+        return False
+
+
 def _train(shop: Shop, models: Path, console: Console) -> None:
-    trained_for = models / "shop"
-    if trained_for.is_file() and trained_for.read_text() == shop.fingerprint and (models / "current").exists():
-        return
     from freshet.representation.commands import train
 
     console.print("Training a model on this shop …")
     train(data=shop.folder, hm=None, out=models, seconds=60.0, seed=0, backend="python")
-    trained_for.write_text(shop.fingerprint)
+    (models / TRAINED_FOR).write_text(shop.fingerprint)
 
 
 async def _show(

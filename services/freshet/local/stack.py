@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
-from freshet.errors import ConfigurationError, StackError
+from freshet.errors import ConfigurationError, FreshetError, StackError
 from freshet.local import kafka, milvus, triton
 from freshet.local.applications import WORKERS, GroupHealth, service_component, worker_component
 from freshet.local.component import Component
@@ -219,14 +219,9 @@ class LocalStack:
             case "milvus":
                 return milvus.milvus_component(self.data_dir / "milvus-data", ports.milvus)
             case "triton":
-                repository = settings.model_dir / "triton"
-                if not repository.is_dir():
-                    raise StackError(
-                        f"there is no model in {settings.model_dir}: run `freshet train` first, or `freshet demo`, "
-                        "which trains one on a shop of its own"
-                    )
+                model = self._model(settings)
                 return triton.triton_component(
-                    self.data_dir / "triton-run", repository, ports.triton, lambda: _canary(settings)
+                    self.data_dir / "triton-run", model / "triton", ports.triton, lambda: _canary(settings)
                 )
         environment = environment_of(settings)
         also: dict[str, int] = {}
@@ -238,6 +233,16 @@ class LocalStack:
             return worker_component(name, environment, self._groups, self.data_dir, also)
         port = ports.recommend if name == "recommend" else ports.ingest
         return service_component(name, {"grpc": port, **also}, environment, self.data_dir)
+
+    @staticmethod
+    def _model(settings: Settings) -> Path:
+        """The model's folder. Raises StackError when there is none that this Freshet reads."""
+        try:
+            return bootstrap.model_manifest(settings).folder
+        except FreshetError as error:
+            raise StackError(
+                f"{error}: run `freshet train` first, or `freshet demo`, which trains one on a shop of its own"
+            ) from error
 
     def _choose_ports(self) -> _Ports:
         taken: set[int] = set()

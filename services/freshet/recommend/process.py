@@ -17,6 +17,7 @@ import uvloop
 
 from freshet import bootstrap, tracing
 from freshet.adapters.kafka import Reader, ReadRecord
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
 from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
@@ -89,6 +90,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         settings=settings.recommend,
         profile_settings=settings.profiles,
         weights=ranking_weights(manifest.ranking),
+        affinity=AffinityRules(),
         mirror=mirror,
         reads=reads,
         index=index,
@@ -110,6 +112,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         print(f"freshet recommend: listening on {settings.recommend.host}:{server.port}", flush=True)
     background = [
         loop.create_task(pulse.run()),
+        loop.create_task(recommender.behaviour.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
         loop.create_task(RecallProbe(mirror, index).run()),

@@ -21,8 +21,14 @@ def likeness_vectors(layout: Layout, vectors: Matrix) -> Matrix:
     names: list[Modality] = [name for name in (Modality.JOINT, Modality.TEXT) if name in layout.slices]
     if not names:
         names = [layout.segments[0].name]
-    parts = [vectors[:, layout.slices[name]] for name in names]
+    parts = [_unit(vectors[:, layout.slices[name]]) for name in names]
     return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
+
+
+def _unit(rows: Matrix) -> Matrix:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    unit: Matrix = rows / np.maximum(lengths, 1e-12)[:, None]
+    return unit
 
 
 def choose(
