@@ -141,7 +141,8 @@ class Worker:
         self._assigned: frozenset[tuple[str, int]] = frozenset()
         self._generation = -1
         self._background: list[asyncio.Task[None]] = []
-        self._stored: Mapping[tuple[str, int], int] = {}
+        self._stored: Mapping[tuple[str, int], int] | None = None
+        """What the store had applied at the last assignment."""
         self._batch_records = BATCH.labels(handler.name)
         self._apply_seconds = APPLY.labels(handler.name)
         self._records = {topic: RECORDS.labels(handler.name, topic) for topic in handler.topics}
@@ -200,9 +201,9 @@ class Worker:
 
     async def _assigned_positions(self) -> Mapping[tuple[str, int], int]:
         partitions = sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.consumer.assignment())
-        self._stored = await self._load_positions()
+        self._stored = positions = await self._load_positions()
         log.info("assigned", partitions=partitions)
-        return self._stored
+        return positions
 
     async def run(self) -> None:
         """Work until `stop`. Raises what made it impossible to go on."""
@@ -311,7 +312,9 @@ class Worker:
     def _standings(self, firsts: Mapping[Any, int], ends: Mapping[Any, int]) -> dict[tuple[str, int], Standing]:
         consumer = self.app.consumer
         settled = self._generation == self.app.consumer_generation_id
-        positions: Mapping[tuple[str, int], int] = self._positions if settled else self._stored
+        positions = self._positions if settled else self._stored
+        if positions is None:
+            return {}
         oldest = consumer.oldest_held_ms()
         standings = {}
         for tp in consumer.assignment():
