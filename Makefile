@@ -1,7 +1,7 @@
 # `make` alone lists what can be made. Everything runs from a bare checkout: each target sets up what it needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench lint format proto clean
+.PHONY: help setup demo test bench lint format proto tools clean
 
 # The importable portions of the namespace package, as mypy's arguments.
 packages = $(sort $(notdir $(patsubst %/__init__.py,%,$(wildcard services/freshet/*/__init__.py models/freshet/*/__init__.py))))
@@ -37,6 +37,11 @@ format: setup ## Put the code into the project's form
 
 proto: setup ## Generate the stubs beside the .proto files
 	@PYTHON=$(CURDIR)/.venv/bin/python proto/generate.sh
+
+tools: ## Helm and kubeconform, built with Go: the chart's tests want them
+	@mkdir -p .freshet/tools
+	GOBIN=$(CURDIR)/.freshet/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	GOBIN=$(CURDIR)/.freshet/tools go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 
 clean: ## Stop a running stack; delete environments, stack data and caches
 	@if [ -x .venv/bin/freshet ]; then .venv/bin/freshet local down; fi

@@ -85,6 +85,7 @@ look() {
     has_java || needed+=(openjdk-17-jre-headless)
     [ -f .freshet/stamps/kafka ] || command -v mvn >/dev/null || needed+=(maven)
     has_postgresql || wanted+=(postgresql)
+    command -v promtool >/dev/null || wanted+=(prometheus)
 }
 
 look
@@ -102,7 +103,7 @@ if [ ${#needed[@]} -gt 0 ]; then
     fi
     stop "missing: Python 3.11 to 3.13 with venv and its shared library, Java 17 or newer, Maven (here: ${needed[*]})"
 fi
-[ ${#wanted[@]} -eq 0 ] || say "without ${wanted[*]} the tests on PostgreSQL are skipped"
+[ ${#wanted[@]} -eq 0 ] || say "without ${wanted[*]} the tests on PostgreSQL or with Prometheus are skipped"
 interpreter="$("$python" -c 'import sys; print(sys.executable, sys.version)')"
 
 want="$(printf '%s' "$interpreter" | fingerprint - pyproject.toml constraints.txt)"
@@ -111,7 +112,7 @@ if [ -x .venv/bin/freshet ] && done_already venv "$want"; then
 else
     say "environment: .venv with $python (a few minutes the first time; torch is large)"
     [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,local,dev]'
+    .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,local,telemetry,dev]'
     finished venv "$want"
 fi
 

@@ -115,7 +115,13 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     metrics_port: int = 0
-    """Prometheus metrics on loopback; 0 switches them off."""
+    """Prometheus metrics; 0 switches them off."""
+    metrics_host: str = "127.0.0.1"
+
+    otlp_endpoint: str = ""
+    """Where OpenTelemetry spans go, for example http://127.0.0.1:4317 (gRPC); empty switches tracing off."""
+    trace_ratio: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
+    """The share of published events that are traced; those that come with a trace of their own follow that."""
 
     topics: Topics = Topics()
     stream: StreamSettings = StreamSettings()

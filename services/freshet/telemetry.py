@@ -1,4 +1,4 @@
-"""Logs for every process: structlog, as lines for people or as JSON."""
+"""Logs and metrics of every process: structlog, as lines for people or as JSON; Prometheus over HTTP."""
 
 from __future__ import annotations
 
@@ -6,8 +6,36 @@ import logging
 import sys
 
 import structlog
+from prometheus_client import Histogram, disable_created_metrics, start_http_server
 
+from freshet.errors import ConfigurationError
 from freshet.settings import Settings
+
+FRESHNESS = Histogram(
+    "freshet_freshness_seconds",
+    "From a record's own time in Kafka until what it says is visible: the oldest record of each batch and event.",
+    ["event"],
+    buckets=[0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600],
+)
+"""Interactions are visible when the profile worker has written them; product, removal and review when the recommend
+process has them in memory. One observation per batch and event, of its oldest record: under load an upper bound."""
+
+
+def serve_metrics(settings: Settings, offset: int = 0) -> None:
+    """Answer Prometheus on `metrics_port` + `offset`, in a thread; nothing when the port is 0.
+
+    Raises ConfigurationError when the address is taken.
+    """
+    if not settings.metrics_port:
+        return
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    port = settings.metrics_port + offset
+    try:
+        start_http_server(port, addr=settings.metrics_host)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot serve metrics on {settings.metrics_host}:{port}: {error.strerror}; set FRESHET_METRICS_PORT"
+        ) from error
 
 
 def configure_logging(settings: Settings, process: str) -> None:

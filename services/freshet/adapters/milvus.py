@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import AsyncMilvusClient, DataType, MilvusException
 
+from freshet import tracing
 from freshet.domain.representations import Layout, Matrix
 from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch
 
@@ -96,14 +97,16 @@ class MilvusIndex:
                 {KEY: number, VECTOR: vector}
                 for number, vector in zip(numbers[part].tolist(), vectors[part], strict=True)
             ]
-            await self._asked(client.upsert(self.collection, rows, timeout=self._timeout_seconds))
+            with tracing.span("milvus upsert", rows=len(rows)):
+                await self._asked(client.upsert(self.collection, rows, timeout=self._timeout_seconds))
 
     async def delete(self, numbers: NDArray[np.int64]) -> None:
         """Remove; numbers that are not there are no error. Raises DependencyDown."""
         if len(numbers):
-            await self._asked(
-                self._connected().delete(self.collection, ids=numbers.tolist(), timeout=self._timeout_seconds)
-            )
+            with tracing.span("milvus delete", rows=len(numbers)):
+                await self._asked(
+                    self._connected().delete(self.collection, ids=numbers.tolist(), timeout=self._timeout_seconds)
+                )
 
     async def search(
         self, queries: Matrix, limit: int, timeout_seconds: float

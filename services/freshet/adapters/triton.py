@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from freshet import tracing
 from freshet.domain.representations import Layout, Matrix, Modality
 from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch
 from freshet.representation.manifest import ENCODED, Manifest
@@ -111,15 +112,19 @@ class TritonEncoders:
     async def _call(self, model: str, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
         tensors: Sequence[Any] = [_tensor(name, value) for name, value in inputs.items()]
         async with self._calls:
-            try:
-                answer = await self._connected().infer(
-                    model,
-                    tensors,
-                    outputs=[triton.InferRequestedOutput(OUTPUT)],
-                    client_timeout=self._timeout_seconds,
-                )
-            except (InferenceServerException, grpc.RpcError) as error:
-                raise DependencyDown("triton", f"model {model!r}: {_text(error)}") from error
+            with tracing.span(f"triton {model}", rows=len(next(iter(inputs.values())))):
+                return await self._ask(model, tensors)
+
+    async def _ask(self, model: str, tensors: Sequence[Any]) -> Matrix:
+        try:
+            answer = await self._connected().infer(
+                model,
+                tensors,
+                outputs=[triton.InferRequestedOutput(OUTPUT)],
+                client_timeout=self._timeout_seconds,
+            )
+        except (InferenceServerException, grpc.RpcError) as error:
+            raise DependencyDown("triton", f"model {model!r}: {_text(error)}") from error
         vectors: Matrix = answer.as_numpy(OUTPUT)
         return vectors
 

@@ -19,6 +19,10 @@ JSON = "application/json"
 _JSON_TYPES = (JSON, "text/json")
 _PROTOBUF_TYPES = (PROTOBUF, "application/x-protobuf", "application/vnd.google.protobuf")
 
+CAUSE = "freshet-cause"
+"""Header of a representation: the event that made it, and when that came to Kafka, as `NAME MILLISECONDS`."""
+CAUSES = frozenset({"product", "removal", "review"})
+
 M = TypeVar("M", bound=Message)
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 
@@ -84,3 +88,16 @@ def cloud_event_headers(
         ("ce_time", time),
     )
     return [(name, value.encode()) for name, value in attributes if value]
+
+
+def cause_header(event: str, time_ms: int) -> tuple[str, bytes]:
+    return CAUSE, f"{event} {time_ms}".encode()
+
+
+def read_cause(headers: Headers) -> tuple[str, int] | None:
+    """What `cause_header` wrote, or None."""
+    for name, value in headers:
+        if name == CAUSE and value is not None:
+            event, _, time_ms = value.decode("ascii", "replace").partition(" ")
+            return (event, int(time_ms)) if event in CAUSES and time_ms.isdecimal() else None
+    return None

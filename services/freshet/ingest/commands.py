@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from freshet import bootstrap
+from freshet import bootstrap, tracing
 from freshet.adapters.kafka import ensure_topics
 from freshet.domain.progress import Position
 from freshet.errors import DependencyDown, InvalidInput
@@ -199,10 +199,12 @@ def end_on_sigterm() -> None:
 
 def serve_ingest() -> None:
     """Run IngestionService until SIGTERM or SIGINT."""
-    from freshet.telemetry import configure_logging
+    from freshet.telemetry import configure_logging, serve_metrics
 
     settings = Settings()
     configure_logging(settings, "ingest")
+    serve_metrics(settings)
+    tracing.start(settings, "ingest")
     import uvloop
 
     uvloop.run(_serve(settings))
@@ -228,6 +230,7 @@ async def _serve(settings: Settings) -> None:
             await stop.wait()
     finally:
         await asyncio.to_thread(producer.close)
+        await asyncio.to_thread(tracing.stop)
 
 
 def record_writer(settings: Settings) -> RecordWriter:
@@ -288,6 +291,7 @@ def _publish(settings: Settings, sources: Iterable[Source], noun: str, console: 
         elif shown == ERRORS_SHOWN + 1:
             console.print("… further bad rows are only counted")
 
+    tracing.start(settings, "publish")
     producer = bootstrap.producer(settings, linger_ms=BULK_LINGER_MS)
     ensure_topics(settings.kafka_url, settings.topics, 10.0)
     try:
@@ -299,6 +303,7 @@ def _publish(settings: Settings, sources: Iterable[Source], noun: str, console: 
             )
     finally:
         producer.close()
+        tracing.stop()
 
 
 def _rate_of(bar: Progress, task: object) -> Callable[[Summary], None]:

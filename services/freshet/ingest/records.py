@@ -9,8 +9,10 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
+from freshet import tracing
 from freshet.codec import events, wire
 from freshet.domain.progress import Position
 from freshet.errors import InvalidInput, TooLarge
@@ -44,7 +46,8 @@ class Outgoing:
     event_id: str
 
     def send(self, producer: Publishes) -> Future[Position]:
-        return producer.publish(self.topic, self.key, self.value, self.headers)
+        publish = partial(producer.publish, self.topic, self.key, self.value)
+        return tracing.publishing(self.topic, self.headers, publish)
 
 
 class RecordWriter:

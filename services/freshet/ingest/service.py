@@ -15,9 +15,11 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from freshet import tracing
 from freshet.codec.tokens import write_token
 from freshet.domain.progress import Position
 from freshet.errors import DependencyDown, InvalidInput
+from freshet.ingest import measures
 from freshet.ingest.confirmations import Unconfirmed, gathered
 from freshet.ingest.records import Event, Outgoing, Publishes, RecordWriter
 from freshet.v1 import ingestion_service_pb2 as pb
@@ -32,6 +34,7 @@ DETAILS_BYTES = 2_500
 """Of a refusal. It travels in trailing metadata, beside its message twice, and clients refuse more than 8 KiB of it."""
 STREAM_BATCH = 500
 STREAM_BATCHES_UNCONFIRMED = 4
+_METHODS = {"events": "PublishProducts", "reviews": "PublishReviews", "interactions": "PublishInteractions"}
 DEADLINE_SECONDS = 10.0
 """For calls that come without a deadline, and for each batch of a stream."""
 
@@ -45,17 +48,27 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
         self._producer = producer
         self._records = records
         self._room = Unconfirmed(unconfirmed_bytes)
+        measures.UNCONFIRMED.set_function(lambda: self._room.held_bytes)
 
     async def PublishProducts(self, request: pb.PublishProductsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("events", request.events, context)
+        with tracing.serving("PublishProducts", context.invocation_metadata()):
+            return await self._publish("events", request.events, context)
 
     async def PublishReviews(self, request: pb.PublishReviewsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("reviews", request.reviews, context)
+        with tracing.serving("PublishReviews", context.invocation_metadata()):
+            return await self._publish("reviews", request.reviews, context)
 
     async def PublishInteractions(self, request: pb.PublishInteractionsRequest, context: Context) -> pb.PublishResponse:
-        return await self._publish("interactions", request.interactions, context)
+        with tracing.serving("PublishInteractions", context.invocation_metadata()):
+            return await self._publish("interactions", request.interactions, context)
 
     async def PublishStream(
+        self, requests: AsyncIterator[pb.PublishStreamRequest], context: Context
+    ) -> pb.PublishStreamResponse:
+        with tracing.serving("PublishStream", context.invocation_metadata()):
+            return await self._publish_stream(requests, context)
+
+    async def _publish_stream(
         self, requests: AsyncIterator[pb.PublishStreamRequest], context: Context
     ) -> pb.PublishStreamResponse:
         answer = pb.PublishStreamResponse()
@@ -65,7 +78,9 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
 
         async def settle(most: int) -> None:
             while len(waiting) > most:
-                for position in await _within(waiting[0], self._seconds(context)):
+                positions = await _within(waiting[0], self._seconds(context))
+                measures.count_published(positions)
+                for position in positions:
                     place = (position.topic, position.partition)
                     if place not in last or last[place].offset < position.offset:
                         last[place] = position
@@ -116,6 +131,7 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
                 path = f"{name}[{index}].{error.field}" if error.field else f"{name}[{index}]"
                 wrong.append(InvalidInput(path, error.description))
         if wrong:
+            measures.REFUSED.labels(_METHODS[name]).inc(len(wrong))
             await _refuse(context, wrong)
         seconds = self._seconds(context)
         begun = time.monotonic()
@@ -124,6 +140,8 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
             positions = await _within(confirmed, seconds - (time.monotonic() - begun))
         except DependencyDown as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        measures.count_published(positions)
+        measures.PUBLISH_SECONDS.labels(_METHODS[name]).observe(time.monotonic() - begun)
         return pb.PublishResponse(
             consistency_token=write_token(positions),
             published_count=len(positions),
@@ -164,6 +182,7 @@ def _streamed(request: pb.PublishStreamRequest) -> Event:
 
 def _reject(answer: pb.PublishStreamResponse, index: int, error: InvalidInput) -> None:
     answer.rejected_count += 1
+    measures.REFUSED.labels("PublishStream").inc()
     if len(answer.rejections) < VIOLATIONS_TOLD:
         answer.rejections.add(index=index, field=error.field, description=error.description)
 

@@ -29,12 +29,14 @@ _ONE_THREAD = {
 }
 
 
-def worker_component(name: str, environment: Mapping[str, str], groups: GroupHealth, folder: Path) -> Component:
+def worker_component(
+    name: str, environment: Mapping[str, str], groups: GroupHealth, folder: Path, ports: Mapping[str, int]
+) -> Component:
     """`freshet worker NAME`, healthy when its consumer group has partitions assigned."""
     return Component(
         name=name,
         command=[*freshet_program(), "worker", name],
-        ports={},
+        ports=ports,
         prepare=lambda: groups.begin(name),
         probe=lambda: groups.check(name),
         environment={**_ONE_THREAD, **environment},
@@ -46,13 +48,13 @@ def worker_component(name: str, environment: Mapping[str, str], groups: GroupHea
     )
 
 
-def service_component(name: str, port: int, environment: Mapping[str, str], folder: Path) -> Component:
-    """`freshet serve NAME`, healthy when it says so by grpc.health.v1."""
-    health = ServiceHealth(name, f"127.0.0.1:{port}")
+def service_component(name: str, ports: Mapping[str, int], environment: Mapping[str, str], folder: Path) -> Component:
+    """`freshet serve NAME`, healthy when it says so by grpc.health.v1 at `ports["grpc"]`."""
+    health = ServiceHealth(name, f"127.0.0.1:{ports['grpc']}")
     return Component(
         name=name,
         command=[*freshet_program(), "serve", name],
-        ports={"grpc": port},
+        ports=ports,
         probe=health.check,
         close=health.close,
         environment={**_ONE_THREAD, **environment},

@@ -34,4 +34,4 @@ class Component:
     @property
     def port(self) -> int:
         """The port that callers use; 0 for one that serves nobody."""
-        return next(iter(self.ports.values()), 0)
+        return next((port for use, port in self.ports.items() if use != "metrics"), 0)

@@ -224,14 +224,15 @@ class LocalStack:
                     self.data_dir / "triton-run", model / "triton", ports.triton, lambda: _canary(settings)
                 )
         environment = environment_of(settings)
+        also: dict[str, int] = {}
         if settings.metrics_port:
-            offset = self._names.index(name)
-            environment["FRESHET_METRICS_PORT"] = str(choose(settings.metrics_port + offset))
+            also["metrics"] = choose(settings.metrics_port + self._names.index(name))
+            environment["FRESHET_METRICS_PORT"] = str(also["metrics"])
         if name in WORKERS:
             self._groups = self._groups or GroupHealth(settings.kafka_url.removeprefix("kafka://"))
-            return worker_component(name, environment, self._groups, self.data_dir)
+            return worker_component(name, environment, self._groups, self.data_dir, also)
         port = ports.recommend if name == "recommend" else ports.ingest
-        return service_component(name, port, environment, self.data_dir)
+        return service_component(name, {"grpc": port, **also}, environment, self.data_dir)
 
     @staticmethod
     def _model(settings: Settings) -> Path:

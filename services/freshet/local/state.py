@@ -27,6 +27,7 @@ class ComponentStatus:
     pid: int = 0
     started: float = 0.0
     port: int = 0
+    metrics_port: int = 0
     restarts: int = 0
     since: float = 0.0
     log: str = ""

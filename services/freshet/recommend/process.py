@@ -14,9 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 import uvloop
-from prometheus_client import start_http_server
 
-from freshet import bootstrap
+from freshet import bootstrap, tracing
 from freshet.adapters.kafka import Reader, ReadRecord
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
@@ -24,13 +23,14 @@ from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
 from freshet.recommend.exposures import Exposures
 from freshet.recommend.mirror import Mirror
+from freshet.recommend.probe import RecallProbe
 from freshet.recommend.pulse import Pulse
 from freshet.recommend.reads import Reads
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
 from freshet.recommend.wait import AtLeast
 from freshet.settings import Settings
-from freshet.telemetry import configure_logging
+from freshet.telemetry import configure_logging, serve_metrics
 
 RETRY_SECONDS = 1.0
 MEASURE_SECONDS = 1.0
@@ -41,8 +41,8 @@ log = structlog.get_logger()
 class Feeding:
     """Hands what a Reader's thread delivers to the mirror, in the event loop, one batch at a time."""
 
-    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop) -> None:
-        self._mirror, self._loop = mirror, loop
+    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop, first_uses: tracing.FirstUses) -> None:
+        self._mirror, self._loop, self._first_uses = mirror, loop, first_uses
         self._stopping = threading.Event()
 
     def deliver(self, records: Sequence[ReadRecord]) -> None:
@@ -50,8 +50,14 @@ class Feeding:
         applied = threading.Event()
 
         def apply() -> None:
+            # What was there at the start is as old as it is.
+            told = self._mirror.filled.is_set()
             self._mirror.apply(records)
             applied.set()
+            if told:
+                measures.observe_freshness(records)
+                if tracing.on():
+                    self._first_uses.read([(record.key, record.headers) for record in records])
 
         if self._stopping.is_set():
             return
@@ -75,7 +81,8 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
     reads = Reads(bootstrap.serving_store(settings))
     index = bootstrap.vector_index(settings, manifest.layout)
     producer = bootstrap.producer(settings)
-    feeding = Feeding(mirror, loop)
+    first_uses = tracing.FirstUses()
+    feeding = Feeding(mirror, loop, first_uses)
     reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
     at_least = AtLeast(reads, mirror, settings.topics, lambda: _ends(reader))
     pulse = Pulse(reads, mirror)
@@ -97,6 +104,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         at_least.topics,
         deadline_seconds=settings.recommend.deadline_seconds,
         wait_longest_seconds=settings.recommend.at_least_longest_seconds,
+        first_uses=first_uses,
     )
     server = Server(servicer, settings.recommend.host, settings.recommend.port, share_port=share_port)
     await server.start()
@@ -107,6 +115,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         loop.create_task(recommender.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
+        loop.create_task(RecallProbe(mirror, index).run()),
     ]
     try:
         await stopping.wait()
@@ -120,6 +129,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         await index.close()
         reads.close()
         reads.store.close()
+        await asyncio.to_thread(tracing.stop)
 
 
 async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyncio.Event) -> None:
@@ -139,11 +149,13 @@ async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyn
 
 
 async def _measure(mirror: Mirror) -> None:
+    told = dict.fromkeys(("other_model", "unreadable"), 0)
     while True:
         measures.MIRROR_PRODUCTS.set(mirror.count)
         measures.MIRROR_UNSETTLED.set(len(mirror.unsettled()))
-        measures.MIRROR_IGNORED.labels("other model").set(mirror.other_model_records)
-        measures.MIRROR_IGNORED.labels("unreadable").set(mirror.unreadable_records)
+        for reason, count in (("other_model", mirror.other_model_records), ("unreadable", mirror.unreadable_records)):
+            measures.MIRROR_IGNORED.labels(reason).inc(count - told[reason])
+            told[reason] = count
         await asyncio.sleep(MEASURE_SECONDS)
 
 
@@ -160,9 +172,9 @@ def main(arguments: Sequence[str]) -> None:
     number, processes = int(arguments[0]), int(arguments[1])
     settings = Settings()
     configure_logging(settings, "recommend" if processes == 1 else f"recommend-{number}")
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port + number, addr="127.0.0.1")
     try:
+        serve_metrics(settings, number)
+        tracing.start(settings, "recommend")
         uvloop.run(serve(settings, share_port=processes > 1, announce=number == 0))
     except (FreshetError, RuntimeError) as error:
         print(f"freshet: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from grpc_health.v1 import _async as aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from freshet import tracing
 from freshet.errors import InvalidInput, NotFound
 from freshet.recommend import measures
 from freshet.recommend.requests import read_recommend, read_similar
@@ -37,8 +38,10 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
         *,
         deadline_seconds: float,
         wait_longest_seconds: float,
+        first_uses: tracing.FirstUses | None = None,
     ) -> None:
         self._recommender, self._topics = recommender, topics
+        self._first_uses = first_uses or tracing.FirstUses()
         self._deadline_seconds, self._wait_longest = deadline_seconds, wait_longest_seconds
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> pb.RecommendResponse:
@@ -46,7 +49,7 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
             asked = read_recommend(request, self._topics, self._wait_longest)
             return await self._recommender.recommend(asked, self._seconds(context, asked.at_least, asked.wait_seconds))
 
-        return await _answered("Recommend", answer, context)
+        return await self._traced("Recommend", answer, context)
 
     async def ListSimilarProducts(
         self, request: pb.ListSimilarProductsRequest, context: Context
@@ -57,7 +60,16 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
                 asked, self._seconds(context, asked.at_least, asked.wait_seconds)
             )
 
-        return await _answered("ListSimilarProducts", answer, context)
+        return await self._traced("ListSimilarProducts", answer, context)
+
+    async def _traced(self, method: str, answer: Callable[[], Awaitable[Response]], context: Context) -> Response:
+        if not tracing.on():
+            return await _answered(method, answer, context)
+        begun_ns = time.time_ns()
+        with tracing.serving(method, context.invocation_metadata()):
+            response = await _answered(method, answer, context)
+            self._first_uses.answered(method, [product.product_id for product in response.products], begun_ns)
+            return response
 
     def _seconds(self, context: Context, at_least: tuple[Any, ...], wait_seconds: float) -> float:
         """The caller's deadline; without one our own, which a wait that was asked for does not eat up."""

@@ -1,7 +1,7 @@
 """Whole runs of records through Faust: a transport whose consumer yields one message per partition and poll.
 
 Assignment, rebalance, flow control, commit and lag stay Faust's. Written against faust-streaming 0.15.3, whose
-internals it overrides; tests/system/test_batches.py holds it to a real broker. May import `domain` alone.
+internals it overrides; tests/system/test_batches.py holds it to a real broker. May import `domain` and `errors`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import faust
 import structlog
-from aiokafka.errors import IllegalStateError
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.exceptions import FaustError
 from faust.transport.drivers import aiokafka as driver
+
+from freshet.errors import DependencyDown
 
 log = structlog.get_logger()
 
@@ -77,6 +80,7 @@ class RunConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._delivered: dict[Any, int] = {}
         self._held: dict[tuple[Any, int], int] = {}
+        self._oldest: dict[tuple[Any, int], int] = {}
         self._held_bytes = 0
         self._room = asyncio.Event()
 
@@ -142,6 +146,7 @@ class RunConsumer(driver.Consumer):
     def ack(self, message: Any) -> bool:
         """Acknowledge every record of the run."""
         self._held_bytes -= self._held.pop((message.tp, message.offset), 0)
+        self._oldest.pop((message.tp, message.offset), None)
         self._room.set()
         if not super().ack(message):
             return False
@@ -155,14 +160,45 @@ class RunConsumer(driver.Consumer):
     def verify_event_path(self, now: float, tp: Any) -> None:
         """Nothing: a worker that waits for a dependency is slow on purpose. Lag is watched from outside."""
 
+    def oldest_held_ms(self) -> dict[Any, int]:
+        """By partition: the time in Kafka of the oldest record that is delivered and not acknowledged."""
+        oldest: dict[Any, int] = {}
+        for (tp, _), time_ms in self._oldest.items():
+            oldest.setdefault(tp, time_ms)
+        return oldest
+
+    def reach(self, tp: Any) -> tuple[int, int]:
+        """A partition's end as the last fetch told it, and the next offset to fetch; zeros while neither is known.
+
+        The latter passes over transactions' markers, which have an offset and are no records.
+        """
+        try:
+            state = self._thread._ensure_consumer()._subscription.subscription.assignment.state_value(tp)
+            return state.highwater or 0, state.position
+        except (AssertionError, AttributeError, KeyError, FaustError):
+            # The partitions are moving on, or the connection is made anew.
+            return 0, 0
+
+    async def ends(self) -> tuple[dict[Any, int], dict[Any, int]]:
+        """First and end offset by assigned partition, asked of Kafka. Raises DependencyDown."""
+        assigned = self.assignment()
+        if not assigned:
+            return {}, {}
+        try:
+            return dict(await self.earliest_offsets(*assigned)), dict(await self.highwaters(*assigned))
+        except (KafkaError, FaustError, OSError) as error:
+            raise DependencyDown("kafka", str(error)) from error
+
     def _hold(self, tp: Any, records: Sequence[Any]) -> None:
         size = sum(len(record.value or b"") + _RECORD_OVERHEAD_BYTES for record in records)
         self._held[tp, records[0].offset] = size
+        self._oldest[tp, records[0].offset] = records[0].timestamp
         self._held_bytes += size
 
     def _forget_held(self) -> None:
         """Faust has emptied its queues: what they held comes again."""
         self._held.clear()
+        self._oldest.clear()
         self._held_bytes = 0
         self._room.set()
 

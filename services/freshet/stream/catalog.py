@@ -9,16 +9,17 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Histogram
 
-from freshet import bootstrap
+from freshet import bootstrap, tracing
 from freshet.adapters.images import ImageLoader
 from freshet.adapters.kafka import Producer
 from freshet.codec import events, wire
 from freshet.domain import products, reviews
-from freshet.domain.products import Change, ProductState, Version
+from freshet.domain.products import Change, ProductState, Removal, Version
 from freshet.domain.progress import Position, Progress
 from freshet.domain.representations import Layout, pack
 from freshet.domain.reviews import Review, StoredReview
@@ -54,6 +55,12 @@ class _Event(NamedTuple):
             return self.review.product_id
         assert self.change is not None
         return events.product_id_of(self.change)
+
+    @property
+    def name(self) -> str:
+        if self.review is not None:
+            return "review"
+        return "removal" if isinstance(self.change, Removal) else "product"
 
 
 @dataclass(slots=True)
@@ -118,7 +125,7 @@ class CatalogWorker:
             kept = await asyncio.to_thread(self._store.load, sorted(again))
             changed += kept.values()
         with STAGE.labels("publish").time():
-            await self._publish(changed)
+            await self._publish(changed, {event.place: event for event in read.events})
         self._reported.clear()
 
     async def close(self) -> None:
@@ -243,17 +250,20 @@ class CatalogWorker:
         rest = [Encoded(row) for row in rows if not products.live(row.state)]
         return [each for chunk in done for each in chunk] + rest
 
-    async def _publish(self, rows: Sequence[CatalogRow]) -> None:
+    async def _publish(self, rows: Sequence[CatalogRow], causes: Mapping[Position, _Event]) -> None:
         """Publish and wait until Kafka has confirmed it. Products that were never whole have nothing to publish."""
         topic = self._settings.topics.representations
-        headers = [("content-type", wire.PROTOBUF.encode())]
-        waiting = [
-            asyncio.wrap_future(
-                self._producer.publish(topic, row.product_id, wire.encode(representation(row, self._layout)), headers)
-            )
-            for row in rows
-            if row.state.upserted is not None
-        ]
+        waiting = []
+        for row in rows:
+            if row.state.upserted is None:
+                continue
+            headers: list[tuple[str, bytes | None]] = [("content-type", wire.PROTOBUF.encode())]
+            # A row that is published again has no cause in this batch, and its age says nothing of freshness.
+            if row.source is not None and (cause := causes.get(row.source)) is not None:
+                headers.append(wire.cause_header(cause.name, cause.record.timestamp))
+            value = wire.encode(representation(row, self._layout))
+            publish = partial(self._producer.publish, topic, row.product_id, value)
+            waiting.append(asyncio.wrap_future(tracing.publishing(topic, headers, publish, row.source)))
         await asyncio.gather(*waiting)
 
 

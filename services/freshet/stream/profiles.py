@@ -25,6 +25,7 @@ from freshet.settings import ProfileSettings, Settings
 from freshet.stream.batches import Record, Run
 from freshet.stream.dead_letters import DeadLetters, reason_of
 from freshet.stream.worker import Batch
+from freshet.telemetry import FRESHNESS
 from freshet.v1 import interaction_pb2
 
 _DAY_US = 86_400_000_000
@@ -34,6 +35,8 @@ _LANE = "(lane)"
 """Stands for a topic in the stored progress: how many batches were counted in a lane. Stepping it in every
 transaction keeps a worker whose partitions moved on from writing over what their new owner counts."""
 _PROTOBUF_HEADER = ("content-type", wire.PROTOBUF.encode())
+
+_FRESHNESS = {int(kind): FRESHNESS.labels(kind.name.lower()) for kind in Kind}
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -114,6 +117,8 @@ class ProfileWorker:
         self._reported: set[tuple[str, int, int]] = set()
         self._batches: dict[int, int] = {}
         self._lane = 0
+        self._oldest_ms: dict[int, int] = {}
+        """Of the batch in hand, by kind: when its first record came to Kafka."""
 
     def progress(self) -> Mapping[tuple[str, int], Progress]:
         """How far the store is. What is cached is forgotten: another worker may have had these users meanwhile."""
@@ -147,6 +152,9 @@ class ProfileWorker:
             await asyncio.to_thread(self._write, by_user, products, advances)
         self._batches[lane] = counted + 1
         self._reported.clear()
+        now_ms = self._now_us() / 1e3
+        for kind, time_ms in self._oldest_ms.items():
+            _FRESHNESS[kind].observe(max(0.0, now_ms - time_ms) / 1e3)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._store.close)
@@ -160,6 +168,7 @@ class ProfileWorker:
         products: dict[str, None] = {}
         newest: dict[tuple[str, int], int] = {}
         refused: list[Refused] = []
+        oldest_ms = self._oldest_ms = {}
         parse = interaction_pb2.Interaction.FromString
         for run in runs:
             latest = 0
@@ -176,6 +185,8 @@ class ProfileWorker:
                 except InvalidInput as error:
                     refused.append(Refused(run, record, error))
                     continue
+                if interaction.kind not in oldest_ms:
+                    oldest_ms[interaction.kind] = record.timestamp
                 time_us = interaction.event_time_us
                 if time_us > latest:
                     latest = time_us

@@ -24,16 +24,23 @@ from typing import Any, Protocol
 import faust
 import structlog
 import xxhash
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Histogram
 
+from freshet import tracing
 from freshet.adapters.kafka import bootstrap_servers
 from freshet.domain.progress import Advance, Progress
 from freshet.errors import DependencyDown, ProgressConflict
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run, RunSchema, RunTransport
+from freshet.stream.dead_letters import DEAD_LETTERS, REASONS
+from freshet.stream.lag import LagGauges, Standing
+from freshet.telemetry import serve_metrics
 
 log = structlog.get_logger()
 _FINISH_SECONDS = 1.5
+_LAG_SECONDS = 1.0
+_ENDS_EVERY = 5
+"""Every so many looks at the lag, Kafka is asked for the ends: a worker that stopped fetching hears of none."""
 _SESSION_SECONDS = 10.0
 """Another worker takes over the partitions of one that was silent for so long."""
 
@@ -47,9 +54,6 @@ APPLY = Histogram(
 )  # fmt: skip
 RETRIES = Counter(
     "freshet_worker_retries", "Batches tried again because a dependency was away.", ["worker", "dependency"]
-)
-APPLIED = Gauge(
-    "freshet_worker_applied_offset", "Offset after the last applied record.", ["worker", "topic", "partition"]
 )
 
 
@@ -136,6 +140,15 @@ class Worker:
         self._positions: dict[tuple[str, int], int] = {}
         self._assigned: frozenset[tuple[str, int]] = frozenset()
         self._generation = -1
+        self._background: list[asyncio.Task[None]] = []
+        self._stored: Mapping[tuple[str, int], int] | None = None
+        """What the store had applied at the last assignment."""
+        self._batch_records = BATCH.labels(handler.name)
+        self._apply_seconds = APPLY.labels(handler.name)
+        self._records = {topic: RECORDS.labels(handler.name, topic) for topic in handler.topics}
+        for reason in REASONS:
+            # A series that begins at 1 has not increased: it is there at 0 before the first letter.
+            DEAD_LETTERS.labels(handler.name, reason)
         self._membership = Membership(settings.data_dir / "run", handler.name)
         self._idle = asyncio.Lock()
         self._stop = asyncio.Event()
@@ -188,7 +201,7 @@ class Worker:
 
     async def _assigned_positions(self) -> Mapping[tuple[str, int], int]:
         partitions = sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.consumer.assignment())
-        positions = await self._load_positions()
+        self._stored = positions = await self._load_positions()
         log.info("assigned", partitions=partitions)
         return positions
 
@@ -203,6 +216,8 @@ class Worker:
             asyncio.create_task(self._stop.wait(), name="stop"),
             asyncio.create_task(_crash_of(self.app), name="faust"),
         }
+        if self._settings.metrics_port:
+            self._background.append(asyncio.create_task(self._measure_lag(), name="lag"))
         try:
             done, _ = await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -211,9 +226,9 @@ class Worker:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.acquire(), timeout=_FINISH_SECONDS)
         finally:
-            for task in waiters:
+            for task in (*waiters, *self._background):
                 task.cancel()
-            await asyncio.gather(*waiters, return_exceptions=True)
+            await asyncio.gather(*waiters, *self._background, return_exceptions=True)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.app.stop(), timeout=5.0)
             await self._handler.close()
@@ -248,7 +263,8 @@ class Worker:
         if batch.runs or batch.repeated:
             started = time.perf_counter()
             try:
-                await self._retrying(lambda: self._handler.apply(batch), lambda: self._is_stale(generation))
+                with tracing.applying(self._handler.name, batch.runs):
+                    await self._retrying(lambda: self._handler.apply(batch), lambda: self._is_stale(generation))
             except (ProgressConflict, _Stale):
                 if not self._is_stale(generation):
                     raise
@@ -275,13 +291,41 @@ class Worker:
         return Batch(fresh, repeated, dict(self._positions), self._assigned)
 
     def _note(self, batch: Batch, seconds: float) -> None:
-        name = self._handler.name
         for run in batch.runs:
             self._positions[run.topic, run.partition] = run.next_offset
-            RECORDS.labels(name, run.topic).inc(len(run.records))
-            APPLIED.labels(name, run.topic, run.partition).set(run.next_offset)
-        BATCH.labels(name).observe(sum(len(run.records) for run in batch.runs))
-        APPLY.labels(name).observe(seconds)
+            self._records[run.topic].inc(len(run.records))
+        self._batch_records.observe(sum(len(run.records) for run in batch.runs))
+        self._apply_seconds.observe(seconds)
+
+    async def _measure_lag(self) -> None:
+        """Keep the gauges; costs the work nothing but a look a second."""
+        gauges = LagGauges(f"freshet-{self._handler.name}")
+        firsts: Mapping[Any, int] = {}
+        ends: Mapping[Any, int] = {}
+        for look in itertools.count():
+            if look % _ENDS_EVERY == 0:
+                with suppress(DependencyDown, asyncio.TimeoutError):
+                    firsts, ends = await asyncio.wait_for(self.app.consumer.ends(), _LAG_SECONDS * _ENDS_EVERY)
+            gauges.set(self._standings(firsts, ends), time.time())
+            await asyncio.sleep(_LAG_SECONDS)
+
+    def _standings(self, firsts: Mapping[Any, int], ends: Mapping[Any, int]) -> dict[tuple[str, int], Standing]:
+        consumer = self.app.consumer
+        settled = self._generation == self.app.consumer_generation_id
+        positions = self._positions if settled else self._stored
+        if positions is None:
+            return {}
+        oldest = consumer.oldest_held_ms()
+        standings = {}
+        for tp in consumer.assignment():
+            place = (tp.topic, tp.partition)
+            known, fetched = consumer.reach(tp)
+            applied = max(positions.get(place, 0), firsts.get(tp, 0))
+            end = max(known, ends.get(tp, 0), applied)
+            if tp not in oldest and fetched >= end:
+                applied = end
+            standings[place] = Standing(applied, end, oldest.get(tp))
+        return standings
 
     def _is_stale(self, generation: int) -> bool:
         return bool(self.app.consumer_generation_id != generation)
@@ -319,8 +363,7 @@ def run_worker(handler: Handler, settings: Settings) -> None:
     """The process's main: uvloop, one worker, until SIGTERM or SIGINT."""
     import uvloop
 
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    serve_metrics(settings)
 
     async def main() -> None:
         worker = Worker(handler, settings)
@@ -328,5 +371,9 @@ def run_worker(handler: Handler, settings: Settings) -> None:
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
         await worker.run()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main())
+    tracing.start(settings, f"worker-{handler.name}")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    finally:
+        tracing.stop()

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from freshet import bootstrap
 from freshet.domain import covisits, profiles
@@ -195,3 +196,29 @@ def test_lag_counts_what_is_in_kafka_and_not_applied() -> None:
     progress = {(TOPIC, 0): Progress(TOPIC, 0, 70, NOW_US)}
     rows = lag_of("profiles", progress, {(TOPIC, 0): (0, 100), (TOPIC, 1): (40, 50), (TOPIC, 2): (0, 0)})
     assert [row.lag_records for row in rows] == [30, 10, 0]
+
+
+async def test_freshness_is_told_by_kind_from_the_oldest_record_of_a_batch() -> None:
+    store = bootstrap.profile_store(Settings(database_url="memory://fresh"))
+    letters: Any = Letters()
+    worker = ProfileWorker(store, letters, Settings(), now_us=lambda: NOW_US)
+
+    def told(kind: str) -> tuple[float, float]:
+        count = REGISTRY.get_sample_value("freshet_freshness_seconds_count", {"event": kind})
+        total = REGISTRY.get_sample_value("freshet_freshness_seconds_sum", {"event": kind})
+        return count or 0.0, total or 0.0
+
+    before = {kind: told(kind) for kind in ("click", "hide", "like")}
+    kinds_and_ages_ms = [(Interaction.CLICK, 900), (Interaction.HIDE, 250), (Interaction.CLICK, 100)]
+    records = [
+        Record(
+            offset,
+            Interaction(user_id="u", product_id="p", kind=kind).SerializeToString(),
+            timestamp=NOW_US // 1_000 - age,
+        )
+        for offset, (kind, age) in enumerate(kinds_and_ages_ms)
+    ]
+    await worker.apply(Batch([Run(TOPIC, 0, records)], [], {}))
+    after = {kind: told(kind) for kind in ("click", "hide", "like")}
+    grown = {kind: tuple(np.subtract(after[kind], before[kind]).round(6)) for kind in after}
+    assert grown == {"click": (1, 0.9), "hide": (1, 0.25), "like": (0, 0)}

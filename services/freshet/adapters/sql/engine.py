@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
+from freshet import tracing
 from freshet.adapters.sql.revisions import require_newest
 from freshet.errors import ConfigurationError, DependencyDown
 
@@ -126,7 +127,7 @@ class SqliteDatabase(Database):
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        with self.reading() as connection:
+        with tracing.span("sql transaction"), self.reading() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -196,7 +197,7 @@ class PostgresqlDatabase(Database):
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        with _outages():
+        with tracing.span("sql transaction"), _outages():
             self._check()
             with self._engine.begin() as connection:
                 yield connection
