@@ -146,7 +146,7 @@ async def bare_rate(settings: Settings, products: Sequence[Product]) -> float:
             async def one(column: int, modality: Modality) -> None:
                 if modality in chunk:
                     where, inputs = chunk[modality]
-                    matrix = np.zeros((size, manifest.size(modality)), dtype=np.float32)
+                    matrix = np.zeros((size, manifest.encoded_size(modality)), dtype=np.float32)
                     matrix[where] = await encoders.encode(modality, inputs)
                     parts[modality], present[where, column] = matrix, True
 
