@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
@@ -17,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from freshet.errors import DependencyDown
 from freshet.local.component import Component
+from freshet.settings import ConsoleSettings
 
 WORKERS = ("catalog", "index", "profiles")
 GROUP_SECONDS = 5.0
@@ -29,7 +31,9 @@ _ONE_THREAD = {
 }
 
 
-def worker_component(name: str, environment: Mapping[str, str], groups: GroupHealth, folder: Path) -> Component:
+def worker_component(
+    name: str, environment: Mapping[str, str], metrics: Sequence[int], groups: GroupHealth, folder: Path
+) -> Component:
     """`freshet worker NAME`, healthy when its consumer group has partitions assigned."""
     return Component(
         name=name,
@@ -43,10 +47,13 @@ def worker_component(name: str, environment: Mapping[str, str], groups: GroupHea
         patience_seconds=90.0,
         probe_every_seconds=3.0,
         stop_seconds=20.0,
+        metrics_ports=metrics,
     )
 
 
-def service_component(name: str, port: int, environment: Mapping[str, str], folder: Path) -> Component:
+def service_component(
+    name: str, port: int, environment: Mapping[str, str], metrics: Sequence[int], folder: Path
+) -> Component:
     """`freshet serve NAME`, healthy when it says so by grpc.health.v1."""
     health = ServiceHealth(name, f"127.0.0.1:{port}")
     return Component(
@@ -60,6 +67,33 @@ def service_component(name: str, port: int, environment: Mapping[str, str], fold
         deadline_seconds=90.0,
         patience_seconds=30.0,
         stop_seconds=15.0,
+        metrics_ports=metrics,
+    )
+
+
+def console_component(settings: ConsoleSettings, environment: Mapping[str, str], folder: Path) -> Component:
+    """`freshet console`, healthy when its page's server answers."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+
+    def check() -> str:
+        try:
+            answer = httpx.get(f"http://{host}:{settings.port}/healthz", timeout=2.0, trust_env=False)
+        except httpx.HTTPError as error:
+            raise DependencyDown("console", str(error) or type(error).__name__) from error
+        if answer.status_code != httpx.codes.OK:
+            raise DependencyDown("console", f"answers {answer.status_code}")
+        return "serving"
+
+    return Component(
+        name="console",
+        command=[*freshet_program(), "console"],
+        ports={"http": settings.port},
+        probe=check,
+        environment={**_ONE_THREAD, **environment},
+        folder=folder,
+        deadline_seconds=60.0,
+        patience_seconds=30.0,
+        stop_seconds=5.0,
     )
 
 

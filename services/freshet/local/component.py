@@ -30,6 +30,7 @@ class Component:
     probe_every_seconds: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
+    metrics_ports: Sequence[int] = ()
 
     @property
     def port(self) -> int:

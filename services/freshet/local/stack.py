@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,9 +17,9 @@ from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
 from freshet.errors import ConfigurationError, StackError
 from freshet.local import kafka, milvus, triton
-from freshet.local.applications import WORKERS, GroupHealth, service_component, worker_component
+from freshet.local.applications import WORKERS, GroupHealth, console_component, service_component, worker_component
 from freshet.local.component import Component
-from freshet.local.ports import choose
+from freshet.local.ports import choose, choose_run
 from freshet.local.processes import start_time
 from freshet.local.state import (
     ComponentStatus,
@@ -36,9 +37,11 @@ from freshet.settings import Settings
 
 INFRASTRUCTURE = ("kafka", "triton", "milvus")
 SERVICES = ("recommend", "ingest")
-COMPONENTS = (*INFRASTRUCTURE, *WORKERS, *SERVICES)
+COMPONENTS = (*INFRASTRUCTURE, *WORKERS, *SERVICES, "console")
 """In the order in which they start; they stop by _STOP_ORDER."""
-_STOP_ORDER = (*WORKERS, *SERVICES, "milvus", "triton", "kafka")
+_STOP_ORDER = ("console", *WORKERS, *SERVICES, "milvus", "triton", "kafka")
+METRICS_PORT = 7080
+"""Where Freshet's own processes serve metrics, one after the other, when the settings name no port."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class _Ports:
     milvus: Mapping[str, int]
     recommend: int
     ingest: int
+    console: int
+    metrics: Mapping[str, range]
 
 
 class LocalStack:
@@ -120,7 +125,7 @@ class LocalStack:
         if self._lock is None:
             return
         self._set_state("stopping")
-        for group in (WORKERS + SERVICES, ("milvus", "triton"), ("kafka",)):
+        for group in (("console", *WORKERS, *SERVICES), ("milvus", "triton"), ("kafka",)):
             stopping = [
                 threading.Thread(target=self._parts[name].stop, name=f"stop-{name}")
                 for name in _STOP_ORDER
@@ -229,14 +234,15 @@ class LocalStack:
                     self.data_dir / "triton-run", repository, ports.triton, lambda: _canary(settings)
                 )
         environment = environment_of(settings)
-        if settings.metrics_port:
-            offset = self._names.index(name)
-            environment["FRESHET_METRICS_PORT"] = str(choose(settings.metrics_port + offset))
+        if name == "console":
+            return console_component(settings.console, environment, self.data_dir)
+        metrics = ports.metrics.get(name, range(0))
+        environment["FRESHET_METRICS_PORT"] = str(metrics[0] if metrics else 0)
         if name in WORKERS:
             self._groups = self._groups or GroupHealth(settings.kafka_url.removeprefix("kafka://"))
-            return worker_component(name, environment, self._groups, self.data_dir)
+            return worker_component(name, environment, metrics, self._groups, self.data_dir)
         port = ports.recommend if name == "recommend" else ports.ingest
-        return service_component(name, port, environment, self.data_dir)
+        return service_component(name, port, environment, metrics, self.data_dir)
 
     def _choose_ports(self) -> _Ports:
         taken: set[int] = set()
@@ -253,7 +259,20 @@ class LocalStack:
             milvus={name: one(usual) for name, usual in milvus.USUAL_PORTS.items()},
             recommend=one(self._given.recommend.port),
             ingest=one(self._given.ingest.port),
+            console=one(self._given.console.port),
+            metrics=self._choose_metrics_ports(taken),
         )
+
+    def _choose_metrics_ports(self, taken: set[int]) -> dict[str, range]:
+        """One for each process: `recommend` may have several."""
+        usual = self._given.metrics_port or (METRICS_PORT if self._usual_ports else 0)
+        chosen: dict[str, range] = {}
+        for name in (*WORKERS, "recommend"):
+            count = self._given.recommend.workers if name == "recommend" else 1
+            chosen[name] = choose_run(usual, count, taken)
+            taken.update(chosen[name])
+            usual += count if usual else 0
+        return chosen
 
     def _settings_with(self, ports: _Ports) -> Settings:
         """The given settings with this stack's addresses; those of components that it does not run are left alone."""
@@ -267,6 +286,9 @@ class LocalStack:
         for service, port in (("recommend", ports.recommend), ("ingest", ports.ingest)):
             if service in self._names:
                 changes[service] = {**self._overrides.get(service, {}), "port": port}
+        if "console" in self._names:
+            token = self._given.console.token or secrets.token_urlsafe(24)
+            changes["console"] = {**self._overrides.get("console", {}), "port": ports.console, "token": token}
         if "database_url" not in self._given.model_fields_set:
             folder = self.data_dir / "data"
             folder.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ class ComponentStatus:
     restarts: int = 0
     since: float = 0.0
     log: str = ""
+    metrics_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class StackStatus:
 
 
 def write_status(data_dir: Path, status: StackStatus) -> None:
-    """Replace stack.json at once, so that a reader sees the old or the new one."""
+    """Replace stack.json at once, so that a reader sees the old or the new one. For this user alone: it has a token."""
     target = data_dir / "stack.json"
     unfinished = target.with_suffix(".json.part")
+    unfinished.touch(mode=0o600)
     unfinished.write_text(json.dumps(asdict(status), indent=1, default=str), encoding="utf-8")
     unfinished.replace(target)
 
@@ -65,7 +67,10 @@ def read_status(data_dir: Path) -> StackStatus | None:
     """None when no stack has run there, or it was stopped in order."""
     try:
         read: dict[str, Any] = json.loads((data_dir / "stack.json").read_text(encoding="utf-8"))
-        components = tuple(ComponentStatus(**component) for component in read.pop("components"))
+        components = tuple(
+            ComponentStatus(**component | {"metrics_ports": tuple(component.get("metrics_ports", ()))})
+            for component in read.pop("components")
+        )
         return StackStatus(**read, components=components)
     except FileNotFoundError:
         return None

@@ -60,6 +60,7 @@ class Supervised:
             restarts=self.restarts,
             since=self._since,
             log=str(self.log),
+            metrics_ports=tuple(self.component.metrics_ports),
         )
 
     @property
