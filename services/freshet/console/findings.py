@@ -49,7 +49,12 @@ def findings(
                 "`freshet local down` clears what it left, then `freshet local up` starts anew",
             )
         )  # fmt: skip
-    found += [_of_health(health) for health in healths if health.state not in ("healthy", "unknown")]
+    stalled = {one.worker for one in summaries if one.stalled_waiting}
+    found += [
+        _of_health(health)
+        for health in healths
+        if health.state not in ("healthy", "unknown") and health.name not in stalled
+    ]
     states = {health.name: health for health in healths}
     for one in summaries:
         if one.stalled_waiting:
@@ -60,26 +65,31 @@ def findings(
     return sorted(found, key=lambda finding: finding.level != "red")
 
 
-def _look_at(name: str, logs: bool) -> str:
-    return f"look at `freshet local logs {name}`" if logs else f"look at the logs of {name}"
+def _look_at(name: str, health: Health | None) -> str:
+    if health is None or not health.logs:
+        return f"look at the logs of {name}"
+    again = "; `freshet local down` and `freshet local up` start all anew" if health.state == "stopped" else ""
+    return f"look at `freshet local logs {name}`{again}"
 
 
 def _of_health(health: Health) -> Finding:
-    detail = f": {health.detail.splitlines()[0]}" if health.detail else ""
+    detail = f": {reason}" if (reason := _reason(health)) else ""
     level: Level = "amber" if health.state == "starting" else "red"
-    step = _look_at(health.name, health.logs)
-    if health.state == "stopped" and health.logs:
-        step += "; `freshet local up` starts the whole stack"
-    return Finding(level, health.name, f"{health.name} is {health.state}{detail}.", step)
+    return Finding(level, health.name, f"{health.name} is {health.state}{detail}.", _look_at(health.name, health))
+
+
+def _reason(health: Health) -> str:
+    """The first line of the detail, without the part's own name."""
+    line = health.detail.partition("\n")[0]
+    return line.removeprefix(f"{health.name} is not available: ")
 
 
 def _of_stall(one: Summary, health: Health | None) -> Finding:
     waits = "record waits" if one.stalled_waiting == 1 else "records wait"
-    title = (
-        f"{one.worker} has not moved for {one.stalled_seconds:.0f} s while {one.stalled_waiting:,} {waits}"
-        f"{f': its process is {health.state}' if health and health.state != 'healthy' else ''}."
-    )
-    return Finding("red", one.worker, title, _look_at(one.worker, health is not None and health.logs))
+    why = f": {_reason(health) or f'it is {health.state}'}" if health and health.state != "healthy" else ""
+    still = duration(one.stalled_seconds)
+    title = f"{one.worker} has not moved for {still} while {one.stalled_waiting:,} {waits}{why}."
+    return Finding("red", one.worker, title, _look_at(one.worker, health))
 
 
 def _of_delay(one: Summary) -> Finding:

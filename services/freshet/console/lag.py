@@ -86,16 +86,18 @@ def behind(now_ms: int, timestamp_ms: int | None, waiting: int) -> float | None:
 class Movement:
     """Remembers when each partition last moved. `now` is a monotonic clock's."""
 
-    _seen: dict[tuple[str, str, int], tuple[int, float]] = field(default_factory=dict)
+    _seen: dict[tuple[str, str, int], tuple[int, float | None]] = field(default_factory=dict)
 
     def still_for(self, worker: str, place: Place, applied: int, waiting: int, now: float) -> float:
-        """Seconds since this partition moved or had nothing to do."""
+        """Seconds since this partition was first seen with work to do and no movement after."""
         key = (worker, *place)
-        known = self._seen.get(key)
-        if known is None or known[0] != applied or waiting == 0:
-            self._seen[key] = (applied, now)
-            return 0.0
-        return now - known[1]
+        before, since = self._seen.get(key, (-1, None))
+        if waiting == 0:
+            since = None
+        elif since is None or before != applied:
+            since = now
+        self._seen[key] = (applied, since)
+        return 0.0 if since is None else now - since
 
 
 def rows_of(
