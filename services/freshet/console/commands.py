@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import sys
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def console(
     """Serve the page for the running local stack, or for the system that the settings name, until Ctrl-C or SIGTERM.
 
     The address is printed with a token: without it nothing can be changed, and beyond loopback nothing is shown.
-    FRESHET_CONSOLE__TOKEN sets it.
+    FRESHET_CONSOLE__TOKEN sets it, and then it is printed on a terminal alone.
     """
     settings = Settings()
     configure_logging(settings, "console")
@@ -41,7 +42,10 @@ def console(
     from freshet.console.app import build
 
     address = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-    print(f"freshet console: http://{address}:{chosen.port}/#token={chosen.token}", flush=True)
+    # A token that was given is known to whoever gave it, and this may go to a log that others read.
+    shown = not settings.console.token or sys.stdout.isatty()
+    fragment = f"#token={chosen.token}" if shown else ""
+    print(f"freshet console: http://{address}:{chosen.port}/{fragment}", flush=True)
     if not is_loopback(chosen.host):
         print(f"{chosen.host} is reached from other machines, without encryption: put TLS in front of it", flush=True)
     server = uvicorn.Server(

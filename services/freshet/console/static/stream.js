@@ -96,7 +96,7 @@ function showWorkerTile(shot, name, figure, beside, peak, line) {
   put(figure.children[1], "behind");
   const togo = one.seconds_to_go !== null && one.seconds_to_go > 2 ? `, ${seconds(one.seconds_to_go)} to go` : "";
   put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s`);
-  const most = draw(line, history.series[`${name} behind`] ?? [], 2);
+  const most = Math.max(draw(line, history.series[`${name} behind`] ?? [], 2) ?? 0, one.behind_seconds ?? 0);
   put(peak, most ? `peak ${seconds(most)} in the hour` : "");
 }
 
