@@ -191,10 +191,14 @@ class Watch:
             log.warning("the local stack's state cannot be read", reason=str(error))
             return None
 
-    @staticmethod
-    def _metrics_ports(status: StackStatus | None) -> dict[str, tuple[int, ...]]:
+    def _metrics_ports(self, status: StackStatus | None) -> dict[str, range]:
         parts = status.components if status is not None else ()
-        return {part.name: part.metrics_ports for part in parts if part.metrics_ports}
+        several = {"recommend": self._settings.recommend.workers}
+        return {
+            part.name: range(part.metrics_port, part.metrics_port + several.get(part.name, 1))
+            for part in parts
+            if part.metrics_port and part.name in (*self._workers, "recommend")
+        }
 
     def _model_version(self) -> str | None:
         if self._model is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,13 @@ _ONE_THREAD = {
 
 
 def worker_component(
-    name: str, environment: Mapping[str, str], metrics: Sequence[int], groups: GroupHealth, folder: Path
+    name: str, environment: Mapping[str, str], groups: GroupHealth, folder: Path, ports: Mapping[str, int]
 ) -> Component:
     """`freshet worker NAME`, healthy when its consumer group has partitions assigned."""
     return Component(
         name=name,
         command=[*freshet_program(), "worker", name],
-        ports={},
+        ports=ports,
         prepare=lambda: groups.begin(name),
         probe=lambda: groups.check(name),
         environment={**_ONE_THREAD, **environment},
@@ -47,19 +47,16 @@ def worker_component(
         patience_seconds=90.0,
         probe_every_seconds=3.0,
         stop_seconds=20.0,
-        metrics_ports=metrics,
     )
 
 
-def service_component(
-    name: str, port: int, environment: Mapping[str, str], metrics: Sequence[int], folder: Path
-) -> Component:
-    """`freshet serve NAME`, healthy when it says so by grpc.health.v1."""
-    health = ServiceHealth(name, f"127.0.0.1:{port}")
+def service_component(name: str, ports: Mapping[str, int], environment: Mapping[str, str], folder: Path) -> Component:
+    """`freshet serve NAME`, healthy when it says so by grpc.health.v1 at `ports["grpc"]`."""
+    health = ServiceHealth(name, f"127.0.0.1:{ports['grpc']}")
     return Component(
         name=name,
         command=[*freshet_program(), "serve", name],
-        ports={"grpc": port},
+        ports=ports,
         probe=health.check,
         close=health.close,
         environment={**_ONE_THREAD, **environment},
@@ -67,7 +64,6 @@ def service_component(
         deadline_seconds=90.0,
         patience_seconds=30.0,
         stop_seconds=15.0,
-        metrics_ports=metrics,
     )
 
 

@@ -30,9 +30,8 @@ class Component:
     probe_every_seconds: float = 2.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
-    metrics_ports: Sequence[int] = ()
 
     @property
     def port(self) -> int:
         """The port that callers use; 0 for one that serves nobody."""
-        return next(iter(self.ports.values()), 0)
+        return next((port for use, port in self.ports.items() if use != "metrics"), 0)

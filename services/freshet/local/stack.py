@@ -53,7 +53,7 @@ class _Ports:
     recommend: int
     ingest: int
     console: int
-    metrics: Mapping[str, range]
+    metrics: Mapping[str, int]
 
 
 class LocalStack:
@@ -236,13 +236,13 @@ class LocalStack:
         environment = environment_of(settings)
         if name == "console":
             return console_component(settings.console, environment, self.data_dir)
-        metrics = ports.metrics.get(name, range(0))
-        environment["FRESHET_METRICS_PORT"] = str(metrics[0] if metrics else 0)
+        also = {"metrics": ports.metrics[name]}
+        environment["FRESHET_METRICS_PORT"] = str(also["metrics"])
         if name in WORKERS:
             self._groups = self._groups or GroupHealth(settings.kafka_url.removeprefix("kafka://"))
-            return worker_component(name, environment, metrics, self._groups, self.data_dir)
+            return worker_component(name, environment, self._groups, self.data_dir, also)
         port = ports.recommend if name == "recommend" else ports.ingest
-        return service_component(name, port, environment, metrics, self.data_dir)
+        return service_component(name, {"grpc": port, **also}, environment, self.data_dir)
 
     def _choose_ports(self) -> _Ports:
         taken: set[int] = set()
@@ -263,14 +263,15 @@ class LocalStack:
             metrics=self._choose_metrics_ports(taken),
         )
 
-    def _choose_metrics_ports(self, taken: set[int]) -> dict[str, range]:
-        """One for each process: `recommend` may have several."""
+    def _choose_metrics_ports(self, taken: set[int]) -> dict[str, int]:
+        """One for each process: those of `recommend`, which may be several, count on from its first."""
         usual = self._given.metrics_port or (METRICS_PORT if self._usual_ports else 0)
-        chosen: dict[str, range] = {}
-        for name in (*WORKERS, "recommend"):
+        chosen: dict[str, int] = {}
+        for name in (*WORKERS, *SERVICES):
             count = self._given.recommend.workers if name == "recommend" else 1
-            chosen[name] = choose_run(usual, count, taken)
-            taken.update(chosen[name])
+            ports = choose_run(usual, count, taken)
+            chosen[name] = ports[0]
+            taken.update(ports)
             usual += count if usual else 0
         return chosen
 

@@ -27,10 +27,10 @@ class ComponentStatus:
     pid: int = 0
     started: float = 0.0
     port: int = 0
+    metrics_port: int = 0
     restarts: int = 0
     since: float = 0.0
     log: str = ""
-    metrics_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,7 @@ def read_status(data_dir: Path) -> StackStatus | None:
     """None when no stack has run there, or it was stopped in order."""
     try:
         read: dict[str, Any] = json.loads((data_dir / "stack.json").read_text(encoding="utf-8"))
-        components = tuple(
-            ComponentStatus(**component | {"metrics_ports": tuple(component.get("metrics_ports", ()))})
-            for component in read.pop("components")
-        )
+        components = tuple(ComponentStatus(**component) for component in read.pop("components"))
         return StackStatus(**read, components=components)
     except FileNotFoundError:
         return None

@@ -57,10 +57,10 @@ class Supervised:
             pid=child.pid if child else 0,
             started=child.started if child else 0.0,
             port=self.component.port,
+            metrics_port=self.component.ports.get("metrics", 0),
             restarts=self.restarts,
             since=self._since,
             log=str(self.log),
-            metrics_ports=tuple(self.component.metrics_ports),
         )
 
     @property
