@@ -70,7 +70,7 @@ async def test_triton_answers_as_torch_does(model: tuple[Trained, Manifest], url
             assert answered.dtype == np.float32
             assert np.allclose(answered, expected, atol=1e-4), modality
         parts = {
-            Modality(name): generator.standard_normal((5, manifest.size(Modality(name)))).astype(np.float32)
+            Modality(name): generator.standard_normal((5, manifest.encoded_size(Modality(name)))).astype(np.float32)
             for name in ("text", "image", "price")
         }
         present = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]], dtype=bool)
@@ -83,8 +83,12 @@ async def test_triton_answers_as_torch_does(model: tuple[Trained, Manifest], url
         assert np.allclose(whole, expected, atol=1e-4)
         for row in range(5):
             kept = {name: part[row] for i, (name, part) in enumerate(parts.items()) if present[row, i]}
-            kept[Modality.JOINT] = whole[row, manifest.layout.slices[Modality.JOINT]]
-            assert np.allclose(manifest.layout.assemble(kept), whole[row], atol=1e-5)
+            text = kept.pop(Modality.TEXT, np.zeros(512, np.float32))
+            kept |= {Modality.TERMS: text[256:], Modality.JOINT: whole[row, manifest.layout.slices[Modality.JOINT]]}
+            expected_row = manifest.layout.assemble(kept)
+            # What was learned of the words keeps its length; all else has the length one.
+            expected_row[manifest.layout.slices[Modality.TEXT]] = text[:256]
+            assert np.allclose(expected_row, whole[row], atol=1e-5)
         assert not whole[4].any()
     finally:
         await encoders.close()
@@ -95,9 +99,9 @@ async def test_more_rows_than_a_batch_holds_come_back_in_order(model: tuple[Trai
     try:
         texts = pre.text_tokens([f"product {i % 30}" for i in range(700)])
         vectors = await encoders.encode(Modality.TEXT, texts)
-        assert vectors.shape == (700, 256)
+        assert vectors.shape == (700, 512)
         assert np.allclose(vectors, vectors[:30][np.arange(700) % 30], atol=1e-6)
-        assert (await encoders.encode(Modality.TEXT, pre.text_tokens([]))).shape == (0, 256)
+        assert (await encoders.encode(Modality.TEXT, pre.text_tokens([]))).shape == (0, 512)
     finally:
         await encoders.close()
 

@@ -18,25 +18,26 @@ app = typer.Typer(help="Train the model and write its Triton repository.")
 
 RANKING: dict[str, float] = {
     "text": 1.0,
-    "image": 0.1,
-    "price": 0.02,
-    "reviews": 0.02,
-    "joint": 0.2,
-    "behaviour": 25.0,
-    "trending": 0.02,
-    "temperature": 0.1,
+    "image": 0.05,
+    "price": 0.0,
+    "reviews": 0.0,
+    "joint": 0.1,
+    "terms": 0.0,
+    "behaviour": 100.0,
+    "trending": 0.0,
 }
-"""Chosen on the validation split of H&M's week (docs/decisions/0006)."""
+"""Chosen on the validation split of H&M's week (docs/decisions/0010)."""
 CHOICES = {
-    "behaviour": (12.0, 50.0),
-    "temperature": (0.05, 0.2),
-    "joint": (0.0, 0.5),
-    "image": (0.0, 0.3),
-    "trending": (0.0, 0.1),
+    "behaviour": (50.0, 200.0, 400.0),
+    "joint": (0.0, 0.3),
+    "image": (0.0, 0.15),
+    "price": (0.05,),
+    "reviews": (0.05,),
+    "terms": (0.3,),
+    "trending": (0.02, 0.1),
 }
 CATALOGUE_CHOICES = {
-    "temperature": (0.3, 1.0),
-    "behaviour": (3.0, 8.0),
+    "behaviour": (10.0, 30.0, 300.0),
     "trending": (0.1, 0.2),
     "joint": (0.5, 1.0),
     "text": (0.2,),
@@ -110,12 +111,13 @@ def _judge(
     trained: Trained, options: TrainingOptions, held: Held, choices: Mapping[str, Sequence[float]]
 ) -> tuple[dict[str, float], Quality]:
     """The ranking weights, and what they reach on held-out purchases."""
+    from freshet.domain.affinity import AffinityRules
     from freshet.domain.representations import Layout, Modality, Segment
     from freshet.domain.scoring import ranking_weights
     from freshet.representation import evaluation
 
     layout = Layout("trained", tuple(Segment(name, getattr(options.sizes, name.value)) for name in Modality))
-    catalogue = evaluation.known(layout, trained.vectors(), held.users, held.items)
+    catalogue = evaluation.known(layout, trained.vectors(), held.users, held.items, AffinityRules())
     judged = held.sample(JUDGED, options.seed)
 
     def judge(values: Mapping[str, float]) -> Quality:

@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from freshet.domain import scoring
-from freshet.domain.representations import Layout, Matrix
-
-SHRINKAGE = 20.0
-"""Users added to either side of a co-visit cosine, as in freshet.domain.covisits."""
+from freshet.domain.affinity import AffinityRules, affinities
+from freshet.domain.representations import Layout, Matrix, Modality
 
 
 @dataclass(frozen=True)
@@ -49,46 +47,87 @@ class Quality:
 
 @dataclass(frozen=True)
 class Known:
-    """The catalogue as a ranking sees it: `vectors` (products, dimension), what people did, and demand."""
+    """The catalogue as a ranking sees it: `vectors` (products, dimension), what people did, and demand.
+
+    `histories` (shoppers, products) are shares of each shopper's products; `affinity` (products, products) says in row
+    i how much product i speaks for the others.
+    """
 
     layout: Layout
     vectors: Matrix
-    covisits: sparse.csr_matrix
+    histories: sparse.csr_matrix
+    affinity: sparse.csr_matrix
     trends: NDArray[np.float32]
-    history: Mapping[int, NDArray[np.intp]]
 
 
-def known(layout: Layout, vectors: Matrix, users: NDArray[np.int32], items: NDArray[np.int32]) -> Known:
-    """Co-visit cosines and demand counted over the given interactions alone."""
-    count = len(vectors)
+def known(
+    layout: Layout, vectors: Matrix, users: NDArray[np.int32], items: NDArray[np.int32], rules: AffinityRules
+) -> Known:
+    """Affinities and demand counted over the given interactions alone."""
     people = int(users.max(initial=-1)) + 1
-    seen = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), (people, count))
+    seen = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), (people, len(vectors)))
+    seen.sum_duplicates()
     seen.data[:] = 1.0
-    together = (seen.T @ seen).tocoo()
     wanted = np.asarray(seen.sum(axis=0), dtype=np.float32).ravel()
-    apart = together.row != together.col
-    rows, columns = together.row[apart], together.col[apart]
-    cosines = together.data[apart] / np.sqrt((wanted[rows] + SHRINKAGE) * (wanted[columns] + SHRINKAGE))
-    covisits = sparse.csr_matrix((cosines.astype(np.float32), (rows, columns)), (count, count))
-    history = {user: seen.indices[seen.indptr[user] : seen.indptr[user + 1]] for user in range(people)}
-    return Known(layout, vectors, covisits, wanted / max(float(wanted.max(initial=0.0)), 1.0), history)
+    chosen = np.maximum(np.asarray(seen.sum(axis=1)).ravel(), 1.0)
+    histories = sparse.csr_matrix(sparse.diags(1.0 / chosen) @ seen)
+    name = Modality.TERMS if Modality.TERMS in layout.slices else layout.segments[0].name
+    affinity = affinity_table(sparse.csr_matrix(seen.T @ seen), vectors[:, layout.slices[name]], rules)
+    return Known(layout, vectors, histories, affinity, wanted / max(float(wanted.max(initial=0.0)), 1.0))
+
+
+def affinity_table(together: sparse.csr_matrix, terms: Matrix, rules: AffinityRules) -> sparse.csr_matrix:
+    """Row i: the affinities of product i for its neighbours. `together` counts shoppers, its diagonal each product's.
+
+    `terms` (products, n) are vectors whose cosine says how alike two products' words are.
+    """
+    count = len(terms)
+    lengths = np.linalg.norm(terms, axis=1)
+    terms = terms / np.maximum(lengths, 1e-12)[:, None]
+    people = together.diagonal().astype(np.float64)
+    rows, columns, values = [], [], []
+    for begin in range(0, count, 256):
+        block = slice(begin, min(begin + 256, count))
+        strengths = rules.strength(together[block].toarray().astype(np.float64), terms[block] @ terms.T)
+        for i, strength in enumerate(strengths, begin):
+            strength[i] = -np.inf
+            near = rules.nearest(strength)
+            near = near[(near != i) & (strength[near] > 0.0)]
+            if not len(near):
+                continue
+            among = together[near][:, np.append(i, near)].toarray().astype(np.float64)
+            words = terms[np.append(i, near)]
+            rows.append(np.full(len(near), i))
+            columns.append(near)
+            values.append(affinities(rules, people[i], among[:, 0], people[near], among[:, 1:].copy(), words @ words.T))
+    if not rows:
+        return sparse.csr_matrix((count, count), dtype=np.float32)
+    return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count, count))
+
+
+def scores(catalogue: Known, weights: scoring.RankingWeights, shoppers: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Scores of every product for these shoppers, (shoppers, products), as freshet.domain.scoring defines them."""
+    histories = catalogue.histories[shoppers]
+    wanted = catalogue.layout.weighted(histories @ catalogue.vectors, weights.modalities)
+    found: NDArray[np.float64] = (wanted @ catalogue.vectors.T).astype(np.float64)
+    found += weights.behaviour * (histories @ catalogue.affinity).toarray()
+    found += weights.trending * catalogue.trends
+    return found
 
 
 def quality(catalogue: Known, weights: scoring.RankingWeights, held: Held, best: int = 10) -> Quality:
     """Full ranking of every product the shopper does not have yet. Equal scores count against us."""
     gains = np.zeros(len(held.targets))
-    for i, (user, target) in enumerate(zip(held.target_users.tolist(), held.targets.tolist(), strict=True)):
-        mine = catalogue.history.get(user, np.empty(0, np.intp))
-        liked = scoring.Touched(catalogue.vectors[mine], np.ones(len(mine), np.float32))
-        nobody = scoring.Touched(catalogue.vectors[:0], np.ones(0, np.float32))
-        covisits = catalogue.covisits[mine].toarray()
-        totals = scoring.score(
-            catalogue.layout, weights, catalogue.vectors, liked, nobody, covisits, catalogue.trends
-        ).totals
-        totals[mine] = -np.inf
-        rank = int((totals >= totals[target]).sum()) - 1
-        if rank < best and np.isfinite(totals[target]):
-            gains[i] = 1.0 / np.log2(rank + 2.0)
+    for begin in range(0, len(held.targets), 500):
+        block = slice(begin, begin + 500)
+        users, targets = held.target_users[block], held.targets[block]
+        found = scores(catalogue, weights, users)
+        mine = catalogue.histories[users].nonzero()
+        found[mine] = -np.inf
+        of_targets = found[np.arange(len(targets)), targets]
+        ranks = (found >= of_targets[:, None]).sum(axis=1) - 1
+        hit = (ranks < best) & np.isfinite(of_targets)
+        gains[block][hit] = 1.0 / np.log2(ranks[hit] + 2.0)
     return Quality(float((gains > 0.0).mean()), float(gains.mean()))
 
 

@@ -93,7 +93,7 @@ def export(
             model_version=version,
             segments=tuple(
                 card.SegmentEntry(name=Modality(name), size=getattr(options.sizes, name))
-                for name in ("text", "image", "price", "reviews", "joint")
+                for name in ("text", "image", "price", "reviews", "joint", "terms")
             ),
             typical_prices=dict(trained.typical_prices),
             ranking=dict(ranking),

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
 
-FORMAT = 1
+FORMAT = 2
 FILE = "model.json"
 GOLDEN = "golden.npz"
 TRITON = "triton"
@@ -37,7 +37,7 @@ class Manifest(BaseModel):
     typical_prices: dict[str, float]
     """Median log price per category; under "" that of the whole catalogue."""
     ranking: dict[str, float]
-    """Default weights of the score's parts, and how touches are pooled; names as in freshet.domain.scoring."""
+    """Default weights of the score's parts; names as in freshet.domain.scoring."""
     training: dict[str, str | int | float]
     """Fingerprint of the data, counts, seed, seconds."""
     metrics: dict[str, float]
@@ -50,8 +50,12 @@ class Manifest(BaseModel):
         return Layout(self.model_version, tuple(Segment(entry.name, entry.size) for entry in self.segments))
 
     def size(self, modality: Modality) -> int:
-        """Dimensions of one segment."""
-        return next(entry.size for entry in self.segments if entry.name is modality)
+        """Dimensions of one segment; 0 for one that the vectors do not have."""
+        return next((entry.size for entry in self.segments if entry.name is modality), 0)
+
+    def encoded_size(self, modality: Modality) -> int:
+        """Dimensions of what an encoder gives: that of text has the terms behind the text."""
+        return self.size(modality) + (self.size(Modality.TERMS) if modality is Modality.TEXT else 0)
 
     def golden(self) -> dict[str, NDArray[np.generic]]:
         """Inputs and outputs of every served model, by `MODEL/NAME`, for a canary."""

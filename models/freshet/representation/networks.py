@@ -17,16 +17,23 @@ TINY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Dimensions of the segments."""
+    """Dimensions of the segments, in the order in which a vector has them."""
 
     text: int = 256
     image: int = 64
     price: int = 16
     reviews: int = 16
     joint: int = 64
+    terms: int = 256
 
     @property
     def encoded(self) -> tuple[int, int, int, int]:
+        """What the encoders of text, image, price and reviews give: a text has its terms behind it."""
+        return self.text + self.terms, self.image, self.price, self.reviews
+
+    @property
+    def fused(self) -> tuple[int, int, int, int]:
+        """What the fusion takes of them."""
         return self.text, self.image, self.price, self.reviews
 
 
@@ -37,18 +44,20 @@ def unit(vectors: Tensor) -> Tensor:
 
 
 class TextEncoder(nn.Module):
-    """A sum of word vectors. The table is kept in float16: half the file, and no loss that can be measured."""
+    """Sums of word vectors. The table is kept in float16: half the file, and no loss that can be measured."""
 
     table: Tensor
 
-    def __init__(self, table: NDArray[np.float32]) -> None:
-        """`table`: (TEXT_BUCKETS + 1, size); row 0 is padding and zero."""
+    def __init__(self, table: NDArray[np.float32], size: int) -> None:
+        """`table`: (TEXT_BUCKETS + 1, size + terms) as `words.text_table` makes it; row 0 is padding and zero."""
         super().__init__()
+        self.size = size
         self.register_buffer("table", torch.from_numpy(table).to(torch.float16))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """tokens int32 (B, TEXT_LENGTH) → float32 (B, size), unit length."""
-        return unit(self.table[tokens.long()].float().sum(dim=1))
+        """tokens int32 (B, TEXT_LENGTH) → float32 (B, size + terms): learned, as long as it is; terms, unit length."""
+        sums = self.table[tokens.long()].float().sum(dim=1)
+        return torch.cat([sums[:, : self.size], unit(sums[:, self.size :])], dim=1)
 
 
 class ImageEncoder(nn.Module):
@@ -103,16 +112,17 @@ class DeepFusion(nn.Module):
 
     def __init__(self, sizes: Sizes, hidden: int = 128) -> None:
         super().__init__()
-        self.projections = nn.ModuleList([nn.Linear(size, hidden) for size in sizes.encoded])
-        self.gates = nn.Linear(sum(sizes.encoded) + len(sizes.encoded), len(sizes.encoded))
+        self.projections = nn.ModuleList([nn.Linear(size, hidden) for size in sizes.fused])
+        self.gates = nn.Linear(sum(sizes.fused) + len(sizes.fused), len(sizes.fused))
         self.refine = nn.Sequential(
             nn.LayerNorm(hidden), nn.Linear(hidden, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden)
         )
         self.head = nn.Linear(hidden, sizes.joint)
 
     def forward(self, text: Tensor, image: Tensor, price: Tensor, reviews: Tensor, present: Tensor) -> Tensor:
-        """Encoded modalities (B, size each) and `present` float32 (B, 4) of 0 and 1 → float32 (B, joint), unit length.
+        """→ float32 (B, joint), unit length. Modalities are (B, size each), a text without its terms.
 
+        `present` is float32 (B, 4) of 0 and 1.
         A product without any modality has a zero vector.
         """
         parts = [part * present[:, i : i + 1] for i, part in enumerate((text, image, price, reviews))]
@@ -128,14 +138,15 @@ class DeepFusion(nn.Module):
 class WholeVector(nn.Module):
     """What Triton serves as `fusion`: the encoded modalities and their deep fusion, as one vector of segments."""
 
-    def __init__(self, fusion: DeepFusion) -> None:
+    def __init__(self, fusion: DeepFusion, text_size: int) -> None:
         super().__init__()
-        self.fusion = fusion
+        self.fusion, self.text_size = fusion, text_size
 
     def forward(self, text: Tensor, image: Tensor, price: Tensor, reviews: Tensor, present: Tensor) -> Tensor:
-        """→ float32 (B, dimension): text | image | price | reviews | joint, each unit length or zero."""
-        parts = [unit(part) * present[:, i : i + 1] for i, part in enumerate((text, image, price, reviews))]
-        return torch.cat([*parts, self.fusion(*parts, present)], dim=1)
+        """→ float32 (B, dimension): text | image | price | reviews | joint | terms. All but text are unit or zero."""
+        learned, terms = text[:, : self.text_size] * present[:, :1], text[:, self.text_size :] * present[:, :1]
+        parts = [unit(part) * present[:, i : i + 1] for i, part in enumerate((learned, image, price, reviews))]
+        return torch.cat([learned, *parts[1:], self.fusion(*parts, present), unit(terms)], dim=1)
 
 
 def info_nce(anchors: Tensor, positives: Tensor, same: Tensor, temperature: float = 0.1) -> Tensor:

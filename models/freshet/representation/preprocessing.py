@@ -148,6 +148,14 @@ def price_features(
     return {"price": np.concatenate(bumps, axis=1).astype(np.float32)}
 
 
+def review_vectors(encoded: NDArray[np.float32], text_size: int) -> NDArray[np.float32]:
+    """What is summed of encoded review texts: the learned part, (texts, text_size), unit length or zero."""
+    learned = encoded[:, :text_size]
+    lengths = np.sqrt(np.einsum("ij,ij->i", learned, learned))
+    unit: NDArray[np.float32] = learned / np.maximum(lengths, 1e-12)[:, None]
+    return unit
+
+
 def review_features(summaries: Sequence[ReviewSummary], text_size: int) -> dict[str, NDArray[np.float32]]:
     """{"ratings": float32 (products, RATING_FEATURES), "text": float32 (products, text_size)}.
 

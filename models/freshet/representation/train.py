@@ -27,6 +27,7 @@ from freshet.representation.networks import (
     TextEncoder,
     WholeVector,
     info_nce,
+    unit,
 )
 from freshet.representation.words import text_table
 
@@ -116,7 +117,7 @@ def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], ty
     )["price"]
     summaries = _summaries(data, text)
     present[:, 3] = [summary.count > 0 for summary in summaries]
-    reviews = pre.review_features(summaries, text.table.shape[1])
+    reviews = pre.review_features(summaries, text.size)
     return Inputs(
         torch.from_numpy(tokens),
         torch.from_numpy(pixels),
@@ -130,11 +131,12 @@ def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], ty
 def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
     place = {product.product_id: i for i, product in enumerate(data.products)}
     stars = np.zeros((len(data.products), 5), dtype=np.int64)
-    sums = np.zeros((len(data.products), text.table.shape[1]), dtype=np.float32)
+    sums = np.zeros((len(data.products), text.size), dtype=np.float32)
     counts = np.zeros(len(data.products), dtype=np.int64)
     for start in range(0, len(data.reviews), 1_024):
         chunk = data.reviews[start : start + 1_024]
-        vectors = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
+        encoded = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
+        vectors = pre.review_vectors(encoded, text.size)
         for review, vector in zip(chunk, vectors, strict=True):
             i = place[review.product_id]
             if review.rating is not None:
@@ -180,7 +182,8 @@ def train(
     started = time.monotonic()
     advanced("text", 0.0)
     tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
-    text = TextEncoder(text_table(tokens, sizes.text, options.seed, data.users, data.items)).eval()
+    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
+    text = TextEncoder(table, sizes.text).eval()
     typical = typical_prices(data)
     advanced("pictures", 0.0)
     inputs = prepare(data, text, tokens, typical)
@@ -190,7 +193,8 @@ def train(
     modules = nn.ModuleList([image, price, reviews, fusion, caption])
     optimiser = torch.optim.AdamW(modules.parameters(), lr=2e-3, weight_decay=0.02)
     with torch.no_grad():
-        texts = torch.cat([text(inputs.tokens[i : i + 1_024]) for i in range(0, len(tokens), 1_024)])
+        encoded = [text(inputs.tokens[i : i + 1_024])[:, : sizes.text] for i in range(0, len(tokens), 1_024)]
+        texts = unit(torch.cat(encoded))
     losses: list[float] = []
     for epoch in range(options.epochs):
         pairs = torch.from_numpy(pairs_of(data, generator, 16 * BATCH))
@@ -204,7 +208,7 @@ def train(
     modules.eval()
     for parameter in modules.parameters():
         parameter.requires_grad_(False)
-    return Trained(text, image, price, reviews, WholeVector(fusion).eval(), typical, losses, inputs)
+    return Trained(text, image, price, reviews, WholeVector(fusion, sizes.text).eval(), typical, losses, inputs)
 
 
 def _epoch(

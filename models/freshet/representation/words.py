@@ -1,10 +1,13 @@
-"""Word vectors of a catalogue: latent semantic analysis, bent towards what shoppers choose together. NumPy, SciPy.
+"""Word vectors of a catalogue: what they say by what shoppers choose together, and the words themselves.
 
-With interactions, the likeness of two texts is learned in closed form. S holds the partial correlations of products
-over shoppers (what EASE, Steck 2019, is made of); kernel ridge regression carries it from products to their texts,
-F = K (K + λ)⁻¹ S (K + λ)⁻¹ K with K the TF-IDF cosine, so that a product nobody has touched yet is placed by its words;
-β of K itself keeps texts alike that shoppers said nothing about. The word vectors are those whose sums have the inner
-products of F's best approximation of their size.
+**Learned.** With interactions, the likeness of two texts is learned in closed form. K is the TF-IDF cosine, S the
+shrunk cosine of products over shoppers, scaled to the same mass. Kernel ridge regression carries what K does not know,
+D = S − β K, from products to their texts, F = K W D W K + β K with W = (K + λ)⁻¹, so that a product nobody has touched
+is placed by its words. The vectors are those whose sums have the inner products of F's best approximation of their
+size. Their length says how far a product's reach goes, and is kept (docs/decisions/0008, 0010).
+
+**Terms.** A random vector per word, weighted by inverse document frequency: the sum over a text, scaled to unit length,
+has the TF-IDF cosine as its inner product but for the noise of a random projection (Johnson & Lindenstrauss, 1984).
 """
 
 from __future__ import annotations
@@ -18,28 +21,30 @@ from scipy.sparse.linalg import svds
 
 from freshet.representation.preprocessing import TEXT_BUCKETS
 
-RIDGE = 1.0
-"""λ. With `KEPT`, chosen on the validation split of H&M's week (docs/decisions/0008)."""
+RIDGE = 0.3
+"""λ. With `KEPT`, chosen on the validation split of H&M's week (docs/decisions/0009)."""
 KEPT = 0.1
-"""β, both matrices scaled to a largest eigenvalue of one."""
-CORRELATION_RIDGE = 100.0
+"""β."""
+SHRINKAGE = 20.0
+MASS = 0.94
+"""Sum of |S| per product: about what TF-IDF cosines sum to."""
 BASIS = 3_200
 """So many products, those touched most, decide: the time grows with the cube of it."""
 LEAST_PAIRS = 500
-"""With fewer pairs of products that a shopper touched both, their correlations are noise."""
+"""With fewer pairs of products that a shopper touched both, their cosines are noise."""
 UNKNOWN = 0.3
 """Length of the vector of a word that the catalogue lacks, beside that of a typical known one."""
 _TINY = 1e-6
 
 
 def text_table(
-    tokens: NDArray[np.int32], size: int, seed: int, users: NDArray[np.int32], items: NDArray[np.int32]
+    tokens: NDArray[np.int32], size: int, terms: int, seed: int, users: NDArray[np.int32], items: NDArray[np.int32]
 ) -> NDArray[np.float32]:
-    """Word vectors, (TEXT_BUCKETS + 1, size); row 0 is padding and zero.
+    """Word vectors, (TEXT_BUCKETS + 1, size + terms): learned ones, then terms; row 0 is padding and zero.
 
     `tokens` (products, TEXT_LENGTH) are the catalogue's; `users`, `items` (interactions,) index shoppers and products.
-    Inverse document frequencies are folded in. A word that the catalogue lacks gets a short random vector, so that two
-    texts that share it are alike.
+    Inverse document frequencies are folded in. The mean squared length of the catalogue's learned sums is one. A word
+    that the catalogue lacks gets a short random vector, so that two texts that share it are alike.
     """
     rows, columns = np.nonzero(tokens)
     buckets = tokens[rows, columns]
@@ -49,21 +54,25 @@ def text_table(
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     texts = sparse.csr_matrix(sparse.diags(1.0 / np.maximum(lengths, _TINY)) @ weighted)
     generator = np.random.default_rng(seed)
-    table: NDArray[np.float32] = (generator.standard_normal((TEXT_BUCKETS + 1, size)) / np.sqrt(size)).astype(
-        np.float32
-    )
+    table = (generator.standard_normal((TEXT_BUCKETS + 1, size)) / np.sqrt(size)).astype(np.float32)
     known = np.flatnonzero(frequency)
     rank = min(size, len(tokens) - 1)
     if rank >= 1:
         together = _together(users, items, len(tokens))
-        directions = _semantic(texts, rank, generator) if together is None else _chosen_together(texts, together, rank)
-        learned = (_signed(directions) * inverse[:, None])[known]
-        typical = float(np.median(np.linalg.norm(learned, axis=1))) or 1.0
+        directions = _semantic(texts, rank, generator) if together is None else _learned(texts, together, rank)
+        found = (_signed(directions) * inverse[:, None])[known]
+        typical = float(np.median(np.linalg.norm(found, axis=1))) or 1.0
         table *= UNKNOWN * typical
         table[known] = 0.0
-        table[known, : learned.shape[1]] = learned
+        table[known, : found.shape[1]] = found
     table[0] = 0.0
-    return table
+    sums = sparse.csr_matrix((np.ones(len(rows)), (rows, buckets)), weighted.shape) @ table
+    table /= float(np.sqrt(np.square(sums).sum(axis=1).mean())) or 1.0
+    words = (generator.standard_normal((TEXT_BUCKETS + 1, terms)) * inverse[:, None] / np.sqrt(terms)).astype(
+        np.float32
+    )
+    words[0] = 0.0
+    return np.concatenate([table, words], axis=1)
 
 
 def _together(users: NDArray[np.int32], items: NDArray[np.int32], products: int) -> Any:
@@ -85,36 +94,28 @@ def _semantic(texts: Any, rank: int, generator: np.random.Generator) -> NDArray[
     return largest_first
 
 
-def _chosen_together(texts: Any, together: Any, rank: int) -> NDArray[np.float64]:
+def _learned(texts: Any, together: Any, rank: int) -> NDArray[np.float64]:
     """The learned vectors of the buckets, (buckets, at most rank)."""
     basis = np.sort(np.argsort(-together.diagonal(), kind="stable")[:BASIS])
     texts, counts = texts[basis], together[basis][:, basis].toarray()
-    precision = np.linalg.inv(counts + CORRELATION_RIDGE * np.eye(len(basis)))
-    deviation = np.sqrt(np.diag(precision))
-    correlation = -precision / np.outer(deviation, deviation)
-    np.fill_diagonal(correlation, 0.0)
+    people = np.diag(counts).copy() + SHRINKAGE
+    chosen = counts / np.sqrt(np.outer(people, people))
+    np.fill_diagonal(chosen, 0.0)
+    chosen *= MASS * len(basis) / max(float(chosen.sum()), _TINY)
     alike = (texts @ texts.T).toarray()
+    residual = chosen - KEPT * alike
+    np.fill_diagonal(residual, 0.0)
     ridge = linalg.cho_factor(alike + RIDGE * np.eye(len(basis)))
-    spread = linalg.cho_solve(ridge, linalg.cho_solve(ridge, correlation).T)
+    spread = linalg.cho_solve(ridge, linalg.cho_solve(ridge, residual).T)
     spread = (spread + spread.T) / 2.0
-    learned = alike @ spread @ alike
-    of_learned, of_alike = _largest(learned), _largest(alike)
-    if of_learned <= 0.0:
-        return _semantic(texts, min(rank, len(basis) - 1), np.random.default_rng(0))
-    whole = learned / of_learned + KEPT * alike / of_alike
+    whole = alike @ spread @ alike + KEPT * alike
     last = len(basis) - 1
     values, vectors = linalg.eigh(whole, subset_by_index=[max(last - rank + 1, 0), last])
     positive = values[::-1] > 1e-9
-    values, vectors = values[::-1][positive], vectors[:, ::-1][:, positive]
-    mixed = (spread @ (alike @ vectors)) / of_learned + KEPT * vectors / of_alike
-    found: NDArray[np.float64] = np.asarray(texts.T @ mixed) / np.sqrt(values)
+    values, vectors = values[::-1][positive], vectors[:, ::-1][:, positive] / np.sqrt(values[::-1][positive])
+    mixed = spread @ (alike @ vectors) + KEPT * vectors
+    found: NDArray[np.float64] = np.asarray(texts.T @ mixed)
     return found
-
-
-def _largest(matrix: NDArray[np.float64]) -> float:
-    """The largest eigenvalue of a symmetric matrix."""
-    last = len(matrix) - 1
-    return float(linalg.eigh(matrix, eigvals_only=True, subset_by_index=[last, last])[0])
 
 
 def _signed(directions: NDArray[np.float64]) -> NDArray[np.float64]:

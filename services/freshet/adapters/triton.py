@@ -39,14 +39,15 @@ class TritonEncoders:
 
     async def encode(self, modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
         """One vector per row. Raises DependencyDown, or ModelMismatch when Triton's answer has another shape."""
-        return await self._infer(modality.value, inputs, self.manifest.size(modality))
+        return await self._infer(modality.value, inputs, self.manifest.encoded_size(modality))
 
     async def fuse(self, parts: Mapping[Modality, Matrix], present: NDArray[np.bool_]) -> Matrix:
         """Whole vectors (rows, dimension). A modality that `parts` leaves out is absent for every row."""
         rows = len(present)
         inputs: dict[str, NDArray[np.generic]] = {
             modality.value: np.asarray(
-                parts[modality] if modality in parts else np.zeros((rows, self.manifest.size(modality))), np.float32
+                parts[modality] if modality in parts else np.zeros((rows, self.manifest.encoded_size(modality))),
+                np.float32,
             )
             for modality in ENCODED
         }

@@ -18,13 +18,18 @@ Matrix: TypeAlias = NDArray[np.float32]
 
 
 class Modality(StrEnum):
-    """The segments a content vector can have. `JOINT` is the learned fusion of all the others."""
+    """The segments a content vector can have.
+
+    `TEXT` is what the words say, as learned from shoppers; `TERMS` the words themselves, so that an inner product is
+    the TF-IDF cosine; `JOINT` the learned fusion of all the others.
+    """
 
     TEXT = "text"
     IMAGE = "image"
     PRICE = "price"
     REVIEWS = "reviews"
     JOINT = "joint"
+    TERMS = "terms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ class Layout:
         """Queries whose inner product with a product's vector is the weighted sum of the segments' similarities."""
         scale = np.array([weights.get(segment.name, 1.0) for segment in self.segments], dtype=np.float32)
         return vectors * scale[self.owners]
+
+
+def used_dimensions(queries: Matrix) -> int:
+    """How many leading dimensions these queries read: what weighs nothing at the end stays unread."""
+    return int(np.flatnonzero(queries.any(axis=0)).max(initial=-1)) + 1
 
 
 def pack(vector: Vector) -> bytes:

@@ -1,10 +1,11 @@
 """How a candidate is scored: a sum of one contribution per modality, behaviour and trending. NumPy only; no I/O.
 
-    contribution_s(j) = w_s · ( Σ_i a_ij ⟨v_i^s, v_j^s⟩  −  aversion · Σ_n b_nj ⟨v_n^s, v_j^s⟩ )
-    a_ij = softmax over the shopper's products i of ( log weight_i + Σ_s w_s ⟨v_i^s, v_j^s⟩ / temperature )
+    score(j) = ⟨taste, v_j⟩ + behaviour · Σ_i a_i B_ij + trending · demand_j
+    taste    = w ∘ ( Σ_i a_i v_i  −  aversion · min(1, Σ weight_n) · Σ_n b_n v_n )
 
-and b_nj the same over what the shopper disliked. Pooling by softmax lets the touches nearest to a candidate speak
-for it; a mean over all of them lost a third of NDCG (docs/decisions/0003).
+a_i are the weights of what the shopper touched as shares of their sum, b_n those of what they disliked, B_ij affinities
+(freshet.domain.affinity), w the modalities' weights. A score is linear in the vectors: one product of a matrix and a
+vector ranks any number of candidates, and a modality's contribution is its part of the sum (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.domain.representations import Layout, Matrix, Modality
+from freshet.domain.representations import Layout, Matrix, Modality, Vector
 
 BEHAVIOUR = "behaviour"
 TRENDING = "trending"
@@ -34,11 +35,11 @@ class RankingWeights:
             Modality.PRICE: 0.1,
             Modality.REVIEWS: 0.1,
             Modality.JOINT: 1.0,
+            Modality.TERMS: 0.0,
         }
     )
     behaviour: float = 1.0
     trending: float = 0.05
-    temperature: float = 0.2
     aversion: float = 0.7
 
     def times(self, multipliers: Mapping[str, float]) -> RankingWeights:
@@ -64,7 +65,6 @@ def ranking_weights(values: Mapping[str, float]) -> RankingWeights:
         modalities={name: float(values.get(name.value, base.modalities[name])) for name in Modality},
         behaviour=float(values.get(BEHAVIOUR, base.behaviour)),
         trending=float(values.get(TRENDING, base.trending)),
-        temperature=float(values.get("temperature", base.temperature)),
         aversion=float(values.get("aversion", base.aversion)),
     )
 
@@ -80,83 +80,31 @@ class Touched:
         return len(self.weights)
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """`contributions` is (candidates, segments + 2): the segments in layout order, then behaviour, then trending.
-
-    `because` is the index of the liked touch that weighed most in each candidate's score, -1 for none.
-    """
-
-    contributions: NDArray[np.float64]
-    because: NDArray[np.intp]
-
-    @property
-    def totals(self) -> NDArray[np.float64]:
-        """The scores, shape (candidates,)."""
-        totals: NDArray[np.float64] = self.contributions.sum(axis=1)
-        return totals
-
-
 def part_names(layout: Layout) -> tuple[str, ...]:
-    """The names of `Scores.contributions`' columns."""
+    """The names of an answer's contributions: the segments in layout order, then behaviour, then trending."""
     return (*(segment.name.value for segment in layout.segments), BEHAVIOUR, TRENDING)
 
 
-def score(
-    layout: Layout,
-    weights: RankingWeights,
-    candidates: Matrix,
-    liked: Touched,
-    disliked: Touched,
-    covisits: NDArray[np.float32] | None,
-    trends: NDArray[np.float32] | None,
-) -> Scores:
-    """Scores of `candidates` (candidates, dimension).
+def shares(touched: Touched) -> NDArray[np.float32]:
+    """Weights as shares of their sum, (touches,)."""
+    parts: NDArray[np.float32] = touched.weights / touched.weights.sum() if len(touched) else touched.weights
+    return parts
 
-    `covisits` (liked touches, candidates) are co-visit cosines; `trends` (candidates,) are demand now, as a share of
-    the most wanted product's. None means that nothing is known.
-    """
-    count, segments = len(candidates), len(layout.segments)
-    contributions = np.zeros((count, segments + 2), dtype=np.float64)
-    because = np.full(count, -1, dtype=np.intp)
-    by_segment = weights.of(layout)
-    share = np.zeros((len(liked), count), dtype=np.float32)
-    if len(liked):
-        similarity, attention, total = _attend(layout, by_segment, weights.temperature, liked, candidates)
-        contributions[:, :segments] = np.einsum("ij,sij->js", attention, similarity)
-        share = attention * total
+
+def taste(layout: Layout, weights: RankingWeights, liked: Touched, disliked: Touched) -> Vector:
+    """What a shopper looks for: its inner product with a product's vector is what the modalities add to the score."""
+    wanted = shares(liked) @ liked.vectors
     if len(disliked):
-        similarity, attention, _ = _attend(layout, by_segment, weights.temperature, disliked, candidates)
-        strength = weights.aversion * min(1.0, float(disliked.weights.sum()))
-        contributions[:, :segments] -= strength * np.einsum("ij,sij->js", attention, similarity)
-    contributions[:, :segments] *= by_segment
-    if covisits is not None and len(liked) and weights.behaviour:
-        by_touch = covisits * (weights.behaviour * liked.weights / liked.weights.sum())[:, None]
-        contributions[:, segments] = by_touch.sum(axis=0)
-        share += by_touch
-    if trends is not None:
-        contributions[:, segments + 1] = weights.trending * trends
-    if len(liked) and count:
-        because = share.argmax(axis=0)
-        because[share[because, np.arange(count)] <= 0.0] = -1
-    return Scores(contributions, because)
+        aversion = weights.aversion * min(1.0, float(disliked.weights.sum()))
+        wanted = wanted - np.float32(aversion) * (shares(disliked) @ disliked.vectors)
+    found: Vector = layout.weighted(wanted[None], weights.modalities)[0]
+    return found
 
 
-def _attend(
-    layout: Layout, by_segment: NDArray[np.float32], temperature: float, touched: Touched, candidates: Matrix
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Similarities (segments, touches, candidates), attention and weighted totals (touches, candidates)."""
-    similarity = np.empty((len(layout.segments), len(touched), len(candidates)), dtype=np.float32)
-    for i, segment in enumerate(layout.segments):
-        where = layout.slices[segment.name]
-        # This way round BLAS takes half the time: there are many more candidates than touches.
-        similarity[i] = (candidates[:, where] @ touched.vectors[:, where].T).T
-    total = np.tensordot(by_segment, similarity, axes=1)
-    attention = total / np.float32(temperature) + np.log(touched.weights)[:, None]
-    attention -= attention.max(axis=0)
-    np.exp(attention, out=attention)
-    attention /= attention.sum(axis=0)
-    return similarity, attention, total
+def by_segment(layout: Layout, candidates: Matrix, wanted: Vector) -> NDArray[np.float64]:
+    """Each segment's part of ⟨wanted, v_j⟩, shape (candidates, segments), in layout order."""
+    parts: NDArray[np.float64] = np.add.reduceat(candidates * wanted, layout.starts, axis=1, dtype=np.float64)
+    return parts
 
 
 def heaviest(

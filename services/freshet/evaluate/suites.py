@@ -14,15 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.representations import Layout, Modality, Segment
-from freshet.domain.scoring import RankingWeights, Touched, score
+from freshet.domain.scoring import RankingWeights
 from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
 from freshet.evaluate.held_out import read_held_out
 from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
 from freshet.ingest import hm
 from freshet.representation import neighbours
 from freshet.representation import preprocessing as pre
+from freshet.representation.commands import RANKING
 from freshet.representation.evaluation import Known, known
+from freshet.representation.evaluation import scores as ranking_scores
 from freshet.representation.neighbours import UNORDERED, NeighbourRules
 from freshet.representation.words import text_table
 
@@ -97,11 +100,14 @@ def hm_week(directory: Path, report: Report) -> list[Row]:
     report("learning word vectors")
     pairs = data.train.tocoo()
     tokens = pre.text_tokens([pre.product_text(product) for product in products])["tokens"]
-    table = text_table(tokens, 256, 0, pairs.row.astype(np.int32), pairs.col.astype(np.int32))
-    vectors = neighbours.unit_rows(np.stack([table[row].sum(axis=0) for row in tokens]))
-    layout = Layout("suite", (Segment(Modality.TEXT, vectors.shape[1]),))
-    catalogue = known(layout, vectors, pairs.row.astype(np.int32), pairs.col.astype(np.int32))
-    words = RankingWeights({Modality.TEXT: 1.0}, behaviour=0.0, trending=0.0, temperature=0.1)
+    users, items = pairs.row.astype(np.int32), pairs.col.astype(np.int32)
+    layout = Layout("suite", (Segment(Modality.TEXT, 256), Segment(Modality.TERMS, 256)))
+    table = text_table(tokens, 256, 256, 0, users, items)
+    vectors = np.stack([table[row].sum(axis=0) for row in tokens])
+    vectors[:, 256:] = neighbours.unit_rows(vectors[:, 256:])
+    report("solving affinities")
+    catalogue = known(layout, vectors, users, items, AffinityRules())
+    words = RankingWeights({Modality.TEXT: 1.0, Modality.TERMS: 0.0}, behaviour=0.0, trending=0.0)
     report("fitting EASE")
     models: dict[str, Scores] = {
         "popularity": popularity(data.train),
@@ -109,7 +115,7 @@ def hm_week(directory: Path, report: Report) -> list[Row]:
         "ease": ease(data.train),
         "content_ease": ease(data.train, 30.0, alike=10.0 * (terms @ terms.T).toarray()),
         "freshet, words alone": _ranked(catalogue, words),
-        "freshet, words and co-visits": _ranked(catalogue, replace(words, behaviour=25.0, trending=0.02)),
+        "freshet, words and affinities": _ranked(catalogue, replace(words, behaviour=RANKING["behaviour"])),
     }
     rows = []
     for model, scores in models.items():
@@ -121,20 +127,7 @@ def hm_week(directory: Path, report: Report) -> list[Row]:
 
 def _ranked(catalogue: Known, weights: RankingWeights) -> Scores:
     """The service's scores: every product beside what the user has in train."""
-    nobody = Touched(catalogue.vectors[:0], np.ones(0, np.float32))
-
-    def scores(begin: int, end: int) -> NDArray[np.float64]:
-        found = np.zeros((end - begin, len(catalogue.vectors)))
-        for user in range(begin, end):
-            mine = catalogue.history.get(user, np.empty(0, np.intp))
-            liked = Touched(catalogue.vectors[mine], np.ones(len(mine), np.float32))
-            together = catalogue.covisits[mine].toarray()
-            found[user - begin] = score(
-                catalogue.layout, weights, catalogue.vectors, liked, nobody, together, catalogue.trends
-            ).totals
-        return found
-
-    return scores
+    return lambda begin, end: ranking_scores(catalogue, weights, np.arange(begin, end))
 
 
 def _judged(scores: Scores, test: Split, cutoff: int, name: str, report: Report, model: str) -> dict[str, float]:

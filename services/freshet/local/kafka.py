@@ -75,7 +75,7 @@ def kafka_component(folder: Path, port: int, controller_port: int, heap_megabyte
             *base[:1],
             f"-Xms{min(256, heap_megabytes)}m",
             f"-Xmx{heap_megabytes}m",
-            # Compiling hot code again with C2, and G1's own threads, kept a core of two busy for minutes: clicks waited.
+            # C2 and G1's own threads kept one of two cores busy for minutes, and clicks waited.
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",
             "-XX:+ExitOnOutOfMemoryError",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.domain.representations import Matrix
+from freshet.domain.representations import Matrix, used_dimensions
 from freshet.recommend.mirror import Mirror
 from freshet.v1 import recommendation_service_pb2 as pb
 
@@ -59,16 +59,16 @@ def union(count: int, found: Iterable[tuple[int, NDArray[np.intp]]], allowed: ND
 def scan(mirror: Mirror, queries: Matrix, allowed: NDArray[np.bool_], limit: int) -> list[NDArray[np.intp]]:
     """For each query its `limit` best rows among the allowed, by inner product, exactly; best first is not promised."""
     count = len(allowed)
-    allowed_count = int(np.count_nonzero(allowed))
+    allowed_count, used = int(np.count_nonzero(allowed)), used_dimensions(queries)
     if allowed_count <= limit:
         rows = np.flatnonzero(allowed)
         return [rows] * len(queries)
     if allowed_count < count // 3:
         rows = np.flatnonzero(allowed)
-        best = np.argpartition(queries @ mirror.vectors[rows].T, allowed_count - limit, axis=1)
+        best = np.argpartition(queries[:, :used] @ mirror.vectors[rows, :used].T, allowed_count - limit, axis=1)
         return list(rows[best[:, allowed_count - limit :]])
     # This way round BLAS reads the vectors once, and in order.
-    scores = mirror.vectors[:count] @ queries.T
+    scores = mirror.vectors[:count, :used] @ queries[:, :used].T
     scores[~allowed] = -np.inf
     return list(np.argpartition(scores.T, count - limit, axis=1)[:, count - limit :])
 

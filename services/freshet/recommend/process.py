@@ -18,6 +18,7 @@ from prometheus_client import start_http_server
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Reader, ReadRecord
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
 from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
@@ -82,6 +83,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         settings=settings.recommend,
         profile_settings=settings.profiles,
         weights=ranking_weights(manifest.ranking),
+        affinity=AffinityRules(),
         mirror=mirror,
         reads=reads,
         index=index,
@@ -102,6 +104,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         print(f"freshet recommend: listening on {settings.recommend.host}:{server.port}", flush=True)
     background = [
         loop.create_task(pulse.run()),
+        loop.create_task(recommender.behaviour.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
     ]

@@ -1,4 +1,4 @@
-"""Ranking: candidates scored and put in order. May import `domain`, `mirror`, `candidates`, `history`."""
+"""Ranking: candidates scored and put in order. May import `domain`, `mirror`, `candidates`, `rerank`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,52 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.domain.representations import Matrix
-from freshet.domain.scoring import RankingWeights, Touched, score
+from freshet.domain.representations import Vector, used_dimensions
+from freshet.domain.scoring import RankingWeights, by_segment, shares, taste
 from freshet.recommend.candidates import Candidates
+from freshet.recommend.history import Shopper
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.rerank import choose, likeness_vectors
 
 
 @dataclass(frozen=True, slots=True)
-class CoVisits:
-    """For each liked touch the rows its shoppers also touched, with cosines: parallel arrays over pairs."""
+class Affinities:
+    """How much a shopper's products speak for others: parallel arrays over pairs of a touch and a row.
+
+    `together` tells the pairs that some shopper chose both of; the others are alike by their words alone.
+    """
 
     touches: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    cosines: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    values: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    together: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
-    def matrix(self, touches: int, rows: NDArray[np.intp]) -> NDArray[np.float32] | None:
-        """Cosines of shape (touches, rows); `rows` ascend."""
+    def towards(self, rows: NDArray[np.intp], weights: NDArray[np.float32]) -> NDArray[np.float64]:
+        """For each of `rows`, which ascend, the sum over touches of weight times affinity."""
         if not len(self.rows) or not len(rows):
-            return None
+            return np.zeros(len(rows))
         at = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
         hit = rows[at] == self.rows
-        if not hit.any():
-            return None
-        matrix = np.zeros((touches, len(rows)), np.float32)
-        matrix[self.touches[hit], at[hit]] = self.cosines[hit]
-        return matrix
+        return np.bincount(at[hit], weights[self.touches[hit]] * self.values[hit], len(rows)).astype(np.float64)
+
+    def strongest(
+        self, count: int, weights: NDArray[np.float32], limit: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The `limit` rows below `count` that are spoken for most: chosen together with a touch, or not."""
+        total = np.bincount(self.rows, weights[self.touches] * self.values, count)
+        rows = np.flatnonzero(total > 0.0)
+        if len(rows) > limit:
+            rows = rows[np.argpartition(-total[rows], limit - 1)[:limit]]
+        chosen = np.zeros(count, np.bool_)
+        chosen[self.rows[self.together]] = True
+        return rows[chosen[rows]], rows[~chosen[rows]]
+
+    def by_touch(self, row: int, touches: int) -> NDArray[np.float32]:
+        """The affinities of every touch for one row, (touches,)."""
+        found = np.zeros(touches, np.float32)
+        hit = self.rows == row
+        found[self.touches[hit]] = self.values[hit]
+        return found
 
 
 @dataclass(slots=True)
@@ -41,10 +61,15 @@ class Ranking:
 
     rows: NDArray[np.intp]
     sources: NDArray[np.uint8]
-    contributions: NDArray[np.float64]
     scores: NDArray[np.float64]
-    because: NDArray[np.intp]
-    """Row of the shopper's product that weighed most, -1 for none."""
+    behaviour: NDArray[np.float64]
+    trending: NDArray[np.float64]
+    wanted: Vector
+    """The shopper's taste, with the modalities' weights in it."""
+    weights: RankingWeights
+    liked_rows: NDArray[np.intp]
+    liked_shares: NDArray[np.float32]
+    affinities: Affinities
     diversity: float
     order: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
 
@@ -65,29 +90,55 @@ class Ranking:
             self.order = np.concatenate([self.order, more])
         return self.order[offset : offset + count]
 
+    def contributions(self, mirror: Mirror, places: NDArray[np.intp]) -> NDArray[np.float64]:
+        """What adds up to the scores at `places`: (places, segments + 2), columns as `part_names` gives them."""
+        parts = by_segment(mirror.layout, mirror.vectors[self.rows[places]], self.wanted)
+        return np.column_stack([parts, self.behaviour[places], self.trending[places]])
+
+    def because(self, mirror: Mirror, places: NDArray[np.intp]) -> list[int]:
+        """For each place the row of the shopper's product that weighs most in the score there, -1 for none."""
+        if not len(self.liked_rows):
+            return [-1] * len(places)
+        rows = self.rows[places]
+        liked = mirror.layout.weighted(mirror.vectors[self.liked_rows], self.weights.modalities)
+        speaks = mirror.vectors[rows] @ liked.T
+        for i, row in enumerate(rows.tolist()):
+            speaks[i] += self.weights.behaviour * self.affinities.by_touch(row, len(self.liked_rows))
+        speaks *= self.liked_shares
+        best = speaks.argmax(axis=1)
+        most = speaks[np.arange(len(rows)), best]
+        chosen: list[int] = np.where(most > 0.0, self.liked_rows[best], -1).tolist()
+        return chosen
+
 
 def rank(
     mirror: Mirror,
     weights: RankingWeights,
-    candidates: Candidates,
-    liked: Touched,
-    liked_rows: NDArray[np.intp],
-    disliked: Touched,
-    covisits: CoVisits,
-    trends: NDArray[np.float32] | None,
+    found: Candidates,
+    shopper: Shopper,
+    affinities: Affinities,
+    demand: NDArray[np.float32] | None,
     diversity: float,
 ) -> Ranking:
-    """Score and order. `trends` (rows of the mirror,) are demand now; equal scores fall by demand, then newest."""
-    rows = candidates.rows
-    vectors: Matrix = mirror.vectors[rows]
-    demand = None if trends is None else trends[rows]
-    scored = score(mirror.layout, weights, vectors, liked, disliked, covisits.matrix(len(liked), rows), demand)
-    totals = scored.totals
-    keys = (-mirror.times[rows], -totals) if demand is None else (-mirror.times[rows], -demand, -totals)
-    order = np.lexsort(keys)
-    because = np.full(len(rows), -1, np.intp)
-    known = scored.because >= 0
-    because[known] = liked_rows[scored.because[known]]
+    """Score and order. `demand` (rows of the mirror,) is demand now; equal scores fall by demand, then newest."""
+    rows = found.rows
+    wanted = taste(mirror.layout, weights, shopper.liked, shopper.disliked)
+    liked_shares = shares(shopper.liked)
+    behaviour = weights.behaviour * affinities.towards(rows, liked_shares)
+    trending = np.zeros(len(rows)) if demand is None else weights.trending * demand[rows].astype(np.float64)
+    used = used_dimensions(wanted[None])
+    scores = mirror.vectors[rows, :used] @ wanted[:used] + behaviour + trending
+    order = np.lexsort((-mirror.times[rows], -trending, -scores))
     return Ranking(
-        rows[order], candidates.sources[order], scored.contributions[order], totals[order], because[order], diversity
+        rows=rows[order],
+        sources=found.sources[order],
+        scores=scores[order],
+        behaviour=behaviour[order],
+        trending=trending[order],
+        wanted=wanted,
+        weights=weights,
+        liked_rows=shopper.liked_rows,
+        liked_shares=liked_shares,
+        affinities=affinities,
+        diversity=diversity,
     )

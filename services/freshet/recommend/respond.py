@@ -33,6 +33,7 @@ _LIKE = {
     "price": "Priced like",
     "reviews": "Reviewed like",
     "joint": "Much like",
+    "terms": "Described like",
     "behaviour": "Chosen by others who chose",
 }
 _SOURCES_OF_MASK = [[source for i, source in enumerate(SOURCES) if mask >> i & 1] for mask in range(1 << len(SOURCES))]
@@ -80,19 +81,28 @@ def products(
 ) -> list[pb.RecommendedProduct]:
     """The products at these places. `kinds` gives, by row, what the shopper did with a product last."""
     names = part_names(mirror.layout)
-    return [_product(mirror, ranking, place, kinds, basis, names) for place in places.tolist()]
+    contributions = ranking.contributions(mirror, places).tolist()
+    because = ranking.because(mirror, places)
+    return [
+        _product(mirror, ranking, place, sorted(zip(values, names, strict=True), reverse=True), row, kinds, basis)
+        for place, values, row in zip(places.tolist(), contributions, because, strict=True)
+    ]
 
 
 def _product(
-    mirror: Mirror, ranking: Ranking, place: int, kinds: Mapping[int, int], basis: pb.Basis, names: Sequence[str]
+    mirror: Mirror,
+    ranking: Ranking,
+    place: int,
+    parts: Sequence[tuple[float, str]],
+    because: int,
+    kinds: Mapping[int, int],
+    basis: pb.Basis,
 ) -> pb.RecommendedProduct:
     facts = mirror.facts(int(ranking.rows[place]))
-    parts = sorted(zip(ranking.contributions[place].tolist(), names, strict=True), reverse=True)
     shown = [(value, name) for value, name in parts if value != 0.0]
     score = 0.0
     for value, _ in shown:
         score += value
-    because = int(ranking.because[place])
     because_id = mirror.facts(because).product_id if because >= 0 else ""
     message = pb.RecommendedProduct(
         product_id=facts.product_id,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.progress import Progress
-from freshet.domain.scoring import RankingWeights, Touched
+from freshet.domain.scoring import RankingWeights, Touched, shares
 from freshet.errors import DependencyDown, InvalidInput, NotFound
 from freshet.ports import VectorIndex
 from freshet.recommend import candidates as generation
@@ -28,7 +29,7 @@ from freshet.recommend.measures import stage
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.pages import Pages
 from freshet.recommend.pulse import Pulse
-from freshet.recommend.rank import CoVisits, Ranking, rank
+from freshet.recommend.rank import Affinities, Ranking, rank
 from freshet.recommend.reads import Reads
 from freshet.recommend.requests import RecommendAsked, SimilarAsked
 from freshet.recommend.respond import Truth, freshness, products
@@ -75,6 +76,7 @@ class Recommender:
         settings: RecommendSettings,
         profile_settings: ProfileSettings,
         weights: RankingWeights,
+        affinity: AffinityRules,
         mirror: Mirror,
         reads: Reads,
         index: VectorIndex,
@@ -89,7 +91,7 @@ class Recommender:
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
         self._retriever = Retriever(mirror, index, settings)
-        self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us)
+        self.behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
         self._pages: Pages[Kept] = Pages()
 
     # --- the two calls
@@ -105,8 +107,8 @@ class Recommender:
             progress, history = await self._read(asked.user_id, clock)
         shopper = understand(self._mirror, history)
         weights = self._weights.times(asked.weights)
-        found, basis, covisits = await self._candidates(shopper, asked, weights, clock)
-        ranking = self._rank(found, shopper, weights, covisits, asked.diversity)
+        found, basis, affinities = await self._candidates(shopper, asked, weights, clock)
+        ranking = self._rank(found, shopper, weights, affinities, asked.diversity)
         truth = Truth(progress, history.event_time_us, reached, waited, tuple(clock.missing))
         kinds = dict(zip(shopper.liked_rows.tolist(), shopper.liked_kinds.tolist(), strict=True))
         return self._page(asked, Kept(ranking, truth, basis, kinds), None, 0)
@@ -131,8 +133,8 @@ class Recommender:
             now_us=stream_time_us(progress.values()),
         )
         weights = self._weights.times(asked.weights)
-        found, _, covisits = await self._candidates(shopper, asked, weights, clock)
-        ranking = self._rank(found, shopper, weights, covisits, 0.0)
+        found, _, affinities = await self._candidates(shopper, asked, weights, clock)
+        ranking = self._rank(found, shopper, weights, affinities, 0.0)
         truth = Truth(progress, 0, reached, waited, tuple(clock.missing))
         places = ranking.places(mirror, 0, asked.page_size)
         return pb.ListSimilarProductsResponse(
@@ -172,7 +174,7 @@ class Recommender:
 
     async def _candidates(
         self, shopper: Shopper, asked: RecommendAsked | SimilarAsked, weights: RankingWeights, clock: Clock
-    ) -> tuple[Candidates, pb.Basis, CoVisits]:
+    ) -> tuple[Candidates, pb.Basis, Affinities]:
         """Candidates with the basis they stand on."""
         mirror = self._mirror
         hidden = shopper.never if asked.filter.include_seen else shopper.never | shopper.seen
@@ -193,16 +195,18 @@ class Recommender:
             seconds=clock.left(),
             missing=clock.missing,
         )
-        covisits = await self._covisits(shopper, weights, clock)
+        affinities = await self._affinities(shopper, weights, clock)
         with stage("retrieve"):
             near, fresh = await self._retriever.finish(search, clock.missing)
         found = [*generation.near(near, interests), (int(pb.FRESH), fresh)]
-        found += [(pb.CO_VISIT, covisits.rows), (pb.TRENDING_NOW, _first(trending, allowed, TRENDING_MOST))]
-        return generation.union(mirror.count, found, allowed), pb.PROFILE, covisits
+        together, alike = affinities.strongest(mirror.count, shares(shopper.liked), generation.TOTAL // 2)
+        found += [(pb.CO_VISIT, together), (pb.SIMILAR, alike)]
+        found += [(pb.TRENDING_NOW, _first(trending, allowed, TRENDING_MOST))]
+        return generation.union(mirror.count, found, allowed), pb.PROFILE, affinities
 
     def _without_profile(
         self, trending: NDArray[np.intp], allowed: NDArray[np.bool_], page_size: int
-    ) -> tuple[Candidates, pb.Basis, CoVisits]:
+    ) -> tuple[Candidates, pb.Basis, Affinities]:
         wanted = max(4 * page_size, TRENDING_MOST)
         popular = _first(trending, allowed, wanted)
         basis = pb.TRENDING if len(popular) else pb.CATALOGUE
@@ -217,36 +221,26 @@ class Recommender:
             sources = np.concatenate([candidates.sources, np.zeros(len(extra), np.uint8)])
             order = np.argsort(rows)
             candidates = Candidates(rows[order], sources[order])
-        return candidates, basis, CoVisits()
+        return candidates, basis, Affinities()
 
-    async def _covisits(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> CoVisits:
+    async def _affinities(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> Affinities:
         if weights.behaviour == 0.0:
-            return CoVisits()
+            return Affinities()
         try:
             with stage("behaviour"):
-                return await self._behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
+                return await self.behaviour.read(shopper.liked_rows, shopper.now_us, clock.left(STORE_SECONDS))
         except DependencyDown as error:
-            clock.missing.append(f"{error.dependency}: {error.detail}; co-visits left out")
+            clock.missing.append(f"{error.dependency}: {error.detail}; affinities left out")
         except InvalidInput as error:
-            clock.missing.append(f"{error}; co-visits left out")
-        return CoVisits()
+            clock.missing.append(f"{error}; affinities left out")
+        return Affinities()
 
     def _rank(
-        self, found: Candidates, shopper: Shopper, weights: RankingWeights, covisits: CoVisits, diversity: float
+        self, found: Candidates, shopper: Shopper, weights: RankingWeights, affinities: Affinities, diversity: float
     ) -> Ranking:
-        _, trends = self._pulse.demand.by_row(self._mirror)
+        _, demand = self._pulse.demand.by_row(self._mirror)
         with stage("rank"):
-            return rank(
-                self._mirror,
-                weights,
-                found,
-                shopper.liked,
-                shopper.liked_rows,
-                shopper.disliked,
-                covisits,
-                trends,
-                diversity,
-            )
+            return rank(self._mirror, weights, found, shopper, affinities, demand, diversity)
 
     def _page(self, asked: RecommendAsked, kept: Kept, name: bytes | None, offset: int) -> pb.RecommendResponse:
         mirror, ranking = self._mirror, kept.ranking

@@ -71,12 +71,13 @@ class ProductEncoder:
         self._fetching = asyncio.Semaphore(16)
 
     async def texts(self, texts: Sequence[str]) -> Sequence[Vector]:
-        """Text vectors, one per text. Raises DependencyDown."""
+        """What is summed of reviews' texts, one vector per text. Raises DependencyDown."""
         if not texts:
             return []
         CALLS.labels(Modality.TEXT).inc()
         ROWS.labels(Modality.TEXT).inc(len(texts))
-        return list(await self._encoders.encode(Modality.TEXT, pre.text_tokens(texts)))
+        encoded = await self._encoders.encode(Modality.TEXT, pre.text_tokens(texts))
+        return list(pre.review_vectors(np.asarray(encoded), self._manifest.size(Modality.TEXT)))
 
     async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
         """The rows of live products, each with a whole encoding. Raises DependencyDown."""
@@ -196,7 +197,7 @@ class ProductEncoder:
         present = np.array([[modality in work.parts for modality in ENCODED] for work in works], dtype=np.bool_)
         parts = {}
         for modality in ENCODED:
-            matrix = np.zeros((len(works), self._manifest.size(modality)), dtype=np.float32)
+            matrix = np.zeros((len(works), self._manifest.encoded_size(modality)), dtype=np.float32)
             for i, work in enumerate(works):
                 if modality in work.parts:
                     matrix[i] = work.parts[modality]

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from freshet.domain.interests import find_interests
 from freshet.domain.representations import Layout, Modality, Segment
-from freshet.domain.scoring import RankingWeights, Touched, heaviest, part_names, ranking_weights, score
+from freshet.domain.scoring import RankingWeights, Touched, by_segment, heaviest, ranking_weights, taste
 
 LAYOUT = Layout("m", (Segment(Modality.TEXT, 6), Segment(Modality.IMAGE, 4), Segment(Modality.JOINT, 3)))
-NOBODY = Touched(np.empty((0, 13), np.float32), np.empty(0, np.float32))
 
 
 def vectors(seed: int, count: int) -> np.ndarray:
@@ -28,10 +27,10 @@ def vectors(seed: int, count: int) -> np.ndarray:
 
 @given(
     seed=st.integers(0, 10_000),
-    liked=st.integers(1, 8),
+    liked=st.integers(0, 8),
     disliked=st.integers(0, 4),
     candidates=st.integers(1, 30),
-    off=st.sampled_from(list(Modality)[:2]),
+    off=st.sampled_from(list(LAYOUT.slices)),
 )
 @settings(max_examples=60, deadline=None)
 def test_contributions_follow_the_formula_one_by_one(
@@ -39,55 +38,27 @@ def test_contributions_follow_the_formula_one_by_one(
 ) -> None:
     random = np.random.default_rng(seed)
     likes = Touched(vectors(seed, liked), random.uniform(0.1, 4.0, liked).astype(np.float32))
-    hates = Touched(vectors(seed + 1, disliked), random.uniform(0.1, 4.0, disliked).astype(np.float32))
+    hates = Touched(vectors(seed + 1, disliked), random.uniform(0.05, 0.5, disliked).astype(np.float32))
     found = vectors(seed + 2, candidates)
     weights = RankingWeights(modalities={Modality.TEXT: 1.0, Modality.IMAGE: 0.5, Modality.JOINT: 0.8} | {off: 0.0})
-    covisits = random.random((liked, candidates)).astype(np.float32)
-    trends = random.random(candidates).astype(np.float32)
-    scored = score(LAYOUT, weights, found, likes, hates, covisits, trends)
-    by_segment = weights.of(LAYOUT)
+    wanted = taste(LAYOUT, weights, likes, hates)
+    parts = by_segment(LAYOUT, found, wanted)
+    aversion = weights.aversion * min(1.0, float(hates.weights.sum()))
     for j in range(candidates):
-        expected = np.zeros(5)
-        for side, sign in ((likes, 1.0), (hates, -weights.aversion * min(1.0, float(hates.weights.sum())))):
-            if not len(side):
-                continue
-            similarity = np.array(
-                [[v[where] @ found[j][where] for where in LAYOUT.slices.values()] for v in side.vectors]
-            )
-            logits = np.log(side.weights) + similarity @ by_segment / weights.temperature
-            attention = np.exp(logits - logits.max())
-            attention /= attention.sum()
-            expected[:3] += sign * by_segment * (attention @ similarity)
-        expected[3] = weights.behaviour * float(likes.weights / likes.weights.sum() @ covisits[:, j])
-        expected[4] = weights.trending * trends[j]
-        assert scored.contributions[j] == pytest.approx(expected, abs=2e-5)
-    assert scored.totals == pytest.approx(scored.contributions.sum(axis=1))
-    assert not scored.contributions[:, part_names(LAYOUT).index(off.value)].any()
-
-
-def test_the_touch_nearest_to_a_candidate_is_the_reason() -> None:
-    touched = vectors(3, 2)
-    scored = score(
-        LAYOUT, RankingWeights(), touched[::-1], Touched(touched, np.ones(2, np.float32)), NOBODY, None, None
-    )
-    assert scored.because.tolist() == [1, 0]
-
-
-def test_without_touches_there_is_no_reason_and_only_demand_counts() -> None:
-    scored = score(
-        LAYOUT, RankingWeights(trending=0.5), vectors(1, 3), NOBODY, NOBODY, None, np.array([1, 0, 0.5], "f4")
-    )
-    assert scored.because.tolist() == [-1, -1, -1]
-    assert scored.totals.tolist() == [0.5, 0.0, 0.25]
+        for column, (name, where) in enumerate(LAYOUT.slices.items()):
+            expected = 0.0
+            for side, sign in ((likes, 1.0), (hates, -aversion)):
+                for touch, weight in zip(side.vectors, side.weights, strict=True):
+                    expected += sign * weight / side.weights.sum() * float(touch[where] @ found[j][where])
+            assert parts[j, column] == pytest.approx(weights.modalities[name] * expected, abs=2e-5)
+    assert parts.sum(axis=1) == pytest.approx(found @ wanted, abs=2e-5)
+    assert not parts[:, list(LAYOUT.slices).index(off)].any()
 
 
 def test_a_request_multiplies_the_models_weights() -> None:
-    weights = ranking_weights({"text": 0.4, "behaviour": 2.0, "temperature": 0.3}).times(
-        {"text": 2.0, "behaviour": 0.0}
-    )
+    weights = ranking_weights({"text": 0.4, "behaviour": 2.0}).times({"text": 2.0, "behaviour": 0.0})
     assert weights.modalities[Modality.TEXT] == pytest.approx(0.8)
     assert weights.behaviour == 0.0
-    assert weights.temperature == 0.3
 
 
 def test_the_heaviest_touches_keep_their_order() -> None:

@@ -17,6 +17,7 @@ import pytest
 from freshet.adapters import memory
 from freshet.codec.events import timestamp
 from freshet.domain import covisits, profiles
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.interactions import Kind
 from freshet.domain.progress import Advance, Position
 from freshet.domain.representations import Layout, Modality, Segment, pack
@@ -142,6 +143,7 @@ class Shop:
             settings=settings,
             profile_settings=ProfileSettings(),
             weights=weights,
+            affinity=AffinityRules(words=0.0, ridge=20.0),
             mirror=self.mirror,
             reads=self.reads,
             index=self.index,
@@ -229,7 +231,7 @@ async def open_shop() -> AsyncIterator[Callable[..., Any]]:
     opened: list[tuple[Shop, grpc.aio.Channel]] = []
 
     async def open_(weights: RankingWeights | None = None, **settings: Any) -> Any:
-        shop = Shop(RecommendSettings(**settings), weights or RankingWeights(temperature=0.2))
+        shop = Shop(RecommendSettings(**settings), weights or RankingWeights())
         await shop.server.start()
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{shop.server.port}")
         shop.channel = channel  # type: ignore[attr-defined]

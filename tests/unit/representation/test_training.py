@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from freshet.domain import scoring
+from freshet.domain.affinity import AffinityRules
 from freshet.domain.products import Product
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
@@ -34,17 +35,21 @@ def test_the_same_data_and_seed_give_the_same_model(models: tuple[Path, Manifest
     assert again.training["data"] == models[1].training["data"]
 
 
-def test_segments_are_unit_length_or_zero_and_agree_with_the_layout(trained: Trained) -> None:
+def test_segments_but_text_are_unit_length_or_zero_and_agree_with_the_layout(trained: Trained) -> None:
     vectors = trained.vectors()
     present = trained.inputs.present.numpy().astype(bool)
     assert vectors.shape == (40, LAYOUT.dimension)
     for column, modality in enumerate(card.ENCODED):
         lengths = np.linalg.norm(vectors[:, LAYOUT.slices[modality]], axis=1)
-        assert np.allclose(lengths, present[:, column], atol=1e-5)
+        if modality is Modality.TEXT:
+            assert ((lengths > 0.0) == present[:, column]).all()
+            assert np.square(lengths).mean() == pytest.approx(1.0, rel=0.01)
+            terms = np.linalg.norm(vectors[:, LAYOUT.slices[Modality.TERMS]], axis=1)
+            assert np.allclose(terms, present[:, column], atol=1e-5)
+        else:
+            assert np.allclose(lengths, present[:, column], atol=1e-5)
     assert not present[9, 1]
     assert not present[9, 2]
-    parts = {name: 3.0 * vectors[0, where] for name, where in LAYOUT.slices.items()}
-    assert np.allclose(LAYOUT.assemble(parts), vectors[0], atol=1e-6)
 
 
 def test_a_product_without_any_modality_is_all_zero(trained: Trained) -> None:
@@ -106,11 +111,11 @@ def test_an_exported_model_is_loaded_with_its_layout(models: tuple[Path, Manifes
     out, manifest = models
     loaded = card.load(out / "current")
     assert loaded == manifest
-    assert loaded.layout.dimension == 416
+    assert loaded.layout.dimension == 672
     assert {path.name for path in (loaded.folder / card.TRITON).iterdir()} == {
         "text", "image", "price", "reviews", "fusion",
     }  # fmt: skip
-    assert loaded.golden()["fusion/vector"].shape[1] == 416
+    assert loaded.golden()["fusion/vector"].shape[1] == 672
 
 
 def test_a_model_that_is_missing_cut_or_of_another_version_says_so(
@@ -143,7 +148,7 @@ def test_a_ranking_is_judged_by_its_targets_and_ties_count_against_it() -> None:
     vectors = np.zeros((30, 2), dtype=np.float32)
     vectors[:3] = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     users, items = np.array([0], np.int32), np.array([0], np.int32)
-    catalogue = evaluation.known(layout, vectors, users, items)
+    catalogue = evaluation.known(layout, vectors, users, items, AffinityRules())
     weights = scoring.ranking_weights({"behaviour": 0.0, "trending": 0.0})
 
     def judged(target: int) -> evaluation.Quality:
