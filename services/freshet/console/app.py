@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from freshet.console.watch import Watch
 from freshet.errors import DependencyDown, FreshetError, InvalidInput, NotFound
 from freshet.settings import Settings
 
+log = structlog.get_logger()
 STATIC = Path(__file__).with_name("static")
 BODY_BYTES = 64 * 1_024
 _STATUS: dict[type[FreshetError], int] = {InvalidInput: 400, NotFound: 404, DependencyDown: 503}
@@ -32,11 +34,16 @@ _STATUS: dict[type[FreshetError], int] = {InvalidInput: 400, NotFound: 404, Depe
 class Console:
     """What the routes share. Building it connects nothing."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, watching: bool) -> None:
+        self.settings, self.watching = settings, watching
         self.services = Services(settings)
         self.watch = Watch(settings, self.services)
         self.playground = Playground(settings, self.services)
+
+    async def health(self, _request: Request) -> Response:
+        if self.watching and not self.watch.working:
+            return PlainTextResponse("the console has stopped looking at the system\n", status_code=503)
+        return PlainTextResponse("ok\n")
 
     async def live(self, _request: Request) -> Response:
         """Server-sent events: a snapshot each second."""
@@ -102,25 +109,26 @@ class Console:
 
 def build(settings: Settings, *, watching: bool = True) -> Starlette:
     """The application. `settings.console.token` must be set. Without `watching` nothing is looked at by itself."""
-    console = Console(settings)
+    console = Console(settings, watching)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(console.watch.run()) if watching else None
+        if task is not None:
+            task.add_done_callback(_ended)
         try:
             yield
         finally:
             if task is not None:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                await asyncio.wait([task])
             await console.playground.close()
             await console.services.close()
 
     return Starlette(
         routes=[
             Route("/", lambda _request: FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})),
-            Route("/healthz", lambda _request: PlainTextResponse("ok\n")),
+            Route("/healthz", console.health),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
             Route("/api/live", console.live),
             Route("/api/state", console.state),
@@ -139,6 +147,11 @@ def build(settings: Settings, *, watching: bool = True) -> Starlette:
         exception_handlers={FreshetError: _refused},
         lifespan=lifespan,
     )
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the watch ended", exc_info=error)
 
 
 async def _refused(_request: Request, error: Exception) -> Response:

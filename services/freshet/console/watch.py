@@ -28,6 +28,8 @@ from freshet.settings import Settings
 
 WATCHED_SECONDS = 1.0
 UNWATCHED_SECONDS = 5.0
+SILENT_SECONDS = 20.0
+"""Having seen nothing for so long is a fault of the console's own: each look has deadlines that are shorter."""
 GROUPS_SECONDS = 3.0
 
 log = structlog.get_logger()
@@ -52,8 +54,14 @@ class Watch:
         self._watchers = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
+        self._looked = time.monotonic()
         self.history = History()
         self.snapshot: dict[str, Any] = {}
+
+    @property
+    def working(self) -> bool:
+        """Whether it still looks; the console's health."""
+        return time.monotonic() - self._looked < SILENT_SECONDS
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -61,6 +69,7 @@ class Watch:
             while True:
                 begun = time.monotonic()
                 self.snapshot = await self._look()
+                self._looked = time.monotonic()
                 async with self._changed:
                     self._changed.notify_all()
                 pause = WATCHED_SECONDS if self._watchers else UNWATCHED_SECONDS
@@ -185,11 +194,18 @@ class Watch:
         return Health(name, "unhealthy" if wrong else "healthy", wrong or "serving")
 
     def _stack(self) -> StackStatus | None:
+        """The local stack's state; None when there is none, or the settings name another system than it."""
         try:
-            return read_status(self._settings.data_dir.absolute())
+            status = read_status(self._settings.data_dir.absolute())
         except StackError as error:
             log.warning("the local stack's state cannot be read", reason=str(error))
             return None
+        if (
+            status is not None
+            and status.settings.get("kafka_url", self._settings.kafka_url) != self._settings.kafka_url
+        ):
+            return None
+        return status
 
     def _metrics_ports(self, status: StackStatus | None) -> dict[str, range]:
         parts = status.components if status is not None else ()

@@ -17,7 +17,7 @@ const headers = () => (token ? { "x-freshet-token": token } : {});
 
 async function answered(response) {
   const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(body.error ?? `the console answers ${response.status}`);
+  if (!response.ok) throw Object.assign(new Error(body.error ?? `it answers ${response.status}`), { status: response.status });
   return body;
 }
 

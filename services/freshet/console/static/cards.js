@@ -50,7 +50,7 @@ async function showPicture(shot, product) {
 function showParts(bar, legend, contributions, most) {
   const parts = contributions.filter(([, value]) => Math.abs(value) / most >= 0.005);
   const total = parts.reduce((sum, [, value]) => sum + value, 0);
-  bar.replaceChildren(...parts.map(([name]) => h("i", { class: `m-${name}` })));
+  bar.replaceChildren(...parts.map(([name, value]) => h("i", { class: `m-${name}${value < 0 ? " minus" : ""}` })));
   parts.forEach(([, value], place) => { bar.children[place].style.width = `${(100 * Math.abs(value)) / most}%`; });
   const number = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2);
   bar.title = [`score ${number(total)}`, ...contributions.map(([name, value]) => `${name} ${number(value)}`)].join("\n");

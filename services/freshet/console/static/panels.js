@@ -65,7 +65,7 @@ export function showAnswers(panel, shot) {
   note(stages.querySelector(".note"), shot.flow.stages.length ? "" : "No request in the last minute.");
 
   const fresh = part(panel, "fresh", "Freshness", () => h("div", {}, table(["", "p50", "p99", "events"]), h("p", { class: "note" })));
-  put(fresh.querySelector("small"), "event → applied");
+  put(fresh.querySelector("small"), "record → visible");
   const rows = shot.flow.freshness.map((row) => [row.event, latency(row.p50), latency(row.p99), `${count(row.count)}${row.recent ? "" : " since start"}`]);
   fresh.querySelector("table").hidden = rows.length === 0;
   fill(fresh.querySelector("table"), rows);

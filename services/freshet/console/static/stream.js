@@ -13,14 +13,15 @@ const TILES = [
 ];
 const STALE_SECONDS = 6;
 const find = (id) => document.getElementById(id);
-let history = { series: {} };
+let hour = { series: {} };
 
 export function showHistory(read) {
-  history = read;
+  hour = read;
 }
 
 export function showLost(error) {
-  headline("red", "The console does not answer.", `${error.message}. If it has ended, start it again: \`freshet console\`, or \`freshet local up\`.`);
+  if (error.status === 401) return headline("red", "This page needs its token.", "Next: open the address that was printed when the console started, with `#token=…`.");
+  return headline("red", "The console does not answer.", `${error.message}. If it has ended, start it again: \`freshet console\`, or \`freshet local up\`.`);
 }
 
 export function showSnapshot(shot) {
@@ -95,8 +96,9 @@ function showWorkerTile(shot, name, figure, beside, peak, line) {
   put(figure.children[0], behind);
   put(figure.children[1], "behind");
   const togo = one.seconds_to_go !== null && one.seconds_to_go > 2 ? `, ${seconds(one.seconds_to_go)} to go` : "";
-  put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s`);
-  const most = Math.max(draw(line, history.series[`${name} behind`] ?? [], 2) ?? 0, one.behind_seconds ?? 0);
+  const fresh = name === "profiles" && shot.flow.freshness.find((row) => row.event === "click" && row.recent);
+  put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s${fresh ? ` · click → ${latency(fresh.p50)}` : ""}`);
+  const most = Math.max(draw(line, hour.series[`${name} behind`] ?? [], 2) ?? 0, one.behind_seconds ?? 0);
   put(peak, most ? `peak ${seconds(most)} in the hour` : "");
 }
 
@@ -107,7 +109,7 @@ function showAnswersTile(shot, figure, beside, peak, line) {
   put(figure.children[1], quiet ? "" : "median");
   figure.classList.toggle("calm", quiet);
   put(beside, quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
-  const most = draw(line, history.series["Recommend p99"] ?? [], 0.01);
+  const most = draw(line, hour.series["Recommend p99"] ?? [], 0.01);
   put(peak, most ? `peak p99 ${latency(most)}` : "");
 }
 
