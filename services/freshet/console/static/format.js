@@ -16,7 +16,7 @@ export function seconds(value) {
 
 export function milliseconds(value) {
   if (value === null || value === undefined) return NONE;
-  if (value >= 10000) return `${(value / 1000).toFixed(0)} s`;
+  if (value >= 1000) return `${(value / 1000).toFixed(value < 10000 ? 1 : 0)} s`;
   return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} ms`;
 }
 
