@@ -39,11 +39,7 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
         "degraded": total(minute, "freshet_degraded_answers_total"),
         "late": total(minute, "freshet_at_least_late_total"),
         "answers": total(minute, "freshet_request_seconds_count", code="OK"),
-        "dead_letters": [
-            {"reason": reason, "minute": total(minute, "freshet_dead_letters_total", reason=reason),
-             "total": total(begun, "freshet_dead_letters_total", reason=reason)}
-            for reason in values(begun, "freshet_dead_letters_total", "reason")
-        ],
+        "dead_letters": _dead_letters(begun, minute),
         "encoders": _encoders(begun, minute),
         "freshness": _freshness(begun, minute),
         "mirror_products": total(begun, "freshet_mirror_products") if _has(begun, "freshet_mirror_products") else None,
@@ -84,6 +80,15 @@ def _methods(quick: Mapping[str, tuple[float, Sample]], minute: Sample, begun: S
             }
         )
     return rows
+
+
+def _dead_letters(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
+    name = "freshet_dead_letters_total"
+    rows = [
+        {"reason": reason, "minute": total(minute, name, reason=reason), "total": total(begun, name, reason=reason)}
+        for reason in values(begun, name, "reason")
+    ]
+    return [row for row in rows if row["total"]]
 
 
 def _encoders(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
