@@ -23,6 +23,14 @@ class Topics(BaseModel):
     partitions: Annotated[int, Field(ge=1, le=10_000)] = 4
     replication: Annotated[int, Field(ge=1)] = 1
 
+    def of_workers(self) -> dict[str, tuple[str, ...]]:
+        """What each worker reads."""
+        return {
+            "catalog": (self.products, self.reviews),
+            "index": (self.representations,),
+            "profiles": (self.interactions,),
+        }
+
 
 class StreamSettings(BaseModel):
     """What a worker may hold (fetched and not yet applied: invariant 6), and how it waits."""
@@ -97,6 +105,15 @@ class IngestSettings(BaseModel):
     port: int = 7071
 
 
+class ConsoleSettings(BaseModel):
+    """The web page. Beyond loopback nothing is shown without the token; whatever changes something always needs it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 7072
+    token: str = ""
+    """Empty: one is made, and printed with the address."""
+
+
 class Settings(BaseSettings):
     """All of it. `FRESHET_KAFKA_URL`, `FRESHET_RECOMMEND__PORT` and so on."""
 
@@ -129,3 +146,4 @@ class Settings(BaseSettings):
     profiles: ProfileSettings = ProfileSettings()
     recommend: RecommendSettings = RecommendSettings()
     ingest: IngestSettings = IngestSettings()
+    console: ConsoleSettings = ConsoleSettings()

@@ -137,6 +137,10 @@ async def _show(
 def _addresses(settings: Settings, console: Console) -> None:
     console.print("\nRunning until Ctrl-C:", style="bold")
     for name, address in (
+        (
+            "Console (web page)",
+            f"http://{settings.console.host}:{settings.console.port}/#token={settings.console.token}",
+        ),
         ("Recommend (gRPC)", f"{settings.recommend.host}:{settings.recommend.port}"),
         ("Ingest (gRPC)", f"{settings.ingest.host}:{settings.ingest.port}"),
         ("Kafka", settings.kafka_url),

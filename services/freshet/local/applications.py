@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
@@ -17,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from freshet.errors import DependencyDown
 from freshet.local.component import Component
+from freshet.settings import ConsoleSettings
 
 WORKERS = ("catalog", "index", "profiles")
 GROUP_SECONDS = 5.0
@@ -62,6 +64,32 @@ def service_component(name: str, ports: Mapping[str, int], environment: Mapping[
         deadline_seconds=90.0,
         patience_seconds=30.0,
         stop_seconds=15.0,
+    )
+
+
+def console_component(settings: ConsoleSettings, environment: Mapping[str, str], folder: Path) -> Component:
+    """`freshet console`, healthy when its page's server answers."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+
+    def check() -> str:
+        try:
+            answer = httpx.get(f"http://{host}:{settings.port}/healthz", timeout=2.0, trust_env=False)
+        except httpx.HTTPError as error:
+            raise DependencyDown("console", str(error) or type(error).__name__) from error
+        if answer.status_code != httpx.codes.OK:
+            raise DependencyDown("console", f"answers {answer.status_code}")
+        return "serving"
+
+    return Component(
+        name="console",
+        command=[*freshet_program(), "console"],
+        ports={"http": settings.port},
+        probe=check,
+        environment={**_ONE_THREAD, **environment},
+        folder=folder,
+        deadline_seconds=60.0,
+        patience_seconds=30.0,
+        stop_seconds=5.0,
     )
 
 

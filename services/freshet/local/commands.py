@@ -146,6 +146,7 @@ def _up_detached(home: Path, components: str) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with take_lock(home):
         rotate(log)
+        log.touch(mode=0o600)  # it will hold the console's token
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*freshet_program(), "local", "up", "--data-dir", str(home), "--components", components],

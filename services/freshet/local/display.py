@@ -6,6 +6,7 @@ import time
 
 import psutil
 from rich.table import Table
+from rich.text import Text
 
 from freshet.local.state import ComponentStatus, StackStatus
 
@@ -15,6 +16,8 @@ _COLOURS = {"healthy": "green", "unhealthy": "red", "restarting": "red", "starti
 def table(status: StackStatus) -> Table:
     """One row per component."""
     shown = Table(title=f"freshet in {status.data_dir}: {status.state}", title_justify="left", title_style="bold")
+    if address := console_address(status):
+        shown.caption, shown.caption_justify = Text(f"console: {address}"), "left"
     for heading in ("component", "state", "detail"):
         shown.add_column(heading, overflow="ellipsis", no_wrap=True)
     for heading in ("pid", "port", "memory", "restarts", "for"):
@@ -42,7 +45,18 @@ def lines(status: StackStatus) -> list[str]:
             f"{part.name:<10} {part.state:<10} pid {part.pid or '-':<8} {place:<16} {memory_text(part):>8} "
             f"restarts {part.restarts}  {part.detail.splitlines()[0] if part.detail else ''}".rstrip()
         )
+    if address := console_address(status):
+        found.append(f"console: {address}")
     return found
+
+
+def console_address(status: StackStatus) -> str:
+    """Where the web page is, with the token that lets it change things; empty when this stack runs none."""
+    part = next((part for part in status.components if part.name == "console"), None)
+    console = status.settings.get("console", {})
+    if part is None or not console:
+        return ""
+    return f"http://{console.get('host', '127.0.0.1')}:{console['port']}/#token={console['token']}"
 
 
 def memory_bytes(part: ComponentStatus) -> int:

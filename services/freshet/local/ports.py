@@ -18,6 +18,14 @@ def is_free(port: int) -> bool:
     return True
 
 
+def choose_run(preferred: int, count: int, taken: Collection[int] = ()) -> range:
+    """`count` free ports in a row, from `preferred` where they are free, else anywhere. 0 prefers none."""
+    first = choose(preferred, taken)
+    while first + count > 65_536 or any(port in taken or not is_free(port) for port in range(first, first + count)):
+        first = choose(0, taken)
+    return range(first, first + count)
+
+
 def choose(preferred: int, taken: Collection[int] = ()) -> int:
     """`preferred` where it is free and not among `taken`, else any free port. 0 prefers none."""
     if preferred and preferred not in taken and is_free(preferred):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -16,9 +17,9 @@ from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
 from freshet.errors import ConfigurationError, FreshetError, StackError
 from freshet.local import kafka, milvus, triton
-from freshet.local.applications import WORKERS, GroupHealth, service_component, worker_component
+from freshet.local.applications import WORKERS, GroupHealth, console_component, service_component, worker_component
 from freshet.local.component import Component
-from freshet.local.ports import choose
+from freshet.local.ports import choose, choose_run
 from freshet.local.processes import start_time
 from freshet.local.state import (
     ComponentStatus,
@@ -36,9 +37,11 @@ from freshet.settings import Settings
 
 INFRASTRUCTURE = ("kafka", "triton", "milvus")
 SERVICES = ("recommend", "ingest")
-COMPONENTS = (*INFRASTRUCTURE, *WORKERS, *SERVICES)
+COMPONENTS = (*INFRASTRUCTURE, *WORKERS, *SERVICES, "console")
 """In the order in which they start; they stop by _STOP_ORDER."""
-_STOP_ORDER = (*WORKERS, *SERVICES, "milvus", "triton", "kafka")
+_STOP_ORDER = ("console", *WORKERS, *SERVICES, "milvus", "triton", "kafka")
+METRICS_PORT = 7080
+"""Where Freshet's own processes serve metrics, one after the other, when the settings name no port."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class _Ports:
     milvus: Mapping[str, int]
     recommend: int
     ingest: int
+    console: int
+    metrics: Mapping[str, int]
 
 
 class LocalStack:
@@ -120,7 +125,7 @@ class LocalStack:
         if self._lock is None:
             return
         self._set_state("stopping")
-        for group in (WORKERS + SERVICES, ("milvus", "triton"), ("kafka",)):
+        for group in (("console", *WORKERS, *SERVICES), ("milvus", "triton"), ("kafka",)):
             stopping = [
                 threading.Thread(target=self._parts[name].stop, name=f"stop-{name}")
                 for name in _STOP_ORDER
@@ -224,10 +229,10 @@ class LocalStack:
                     self.data_dir / "triton-run", model / "triton", ports.triton, lambda: _canary(settings)
                 )
         environment = environment_of(settings)
-        also: dict[str, int] = {}
-        if settings.metrics_port:
-            also["metrics"] = choose(settings.metrics_port + self._names.index(name))
-            environment["FRESHET_METRICS_PORT"] = str(also["metrics"])
+        if name == "console":
+            return console_component(settings.console, environment, self.data_dir)
+        also = {"metrics": ports.metrics[name]}
+        environment["FRESHET_METRICS_PORT"] = str(also["metrics"])
         if name in WORKERS:
             self._groups = self._groups or GroupHealth(settings.kafka_url.removeprefix("kafka://"))
             return worker_component(name, environment, self._groups, self.data_dir, also)
@@ -259,7 +264,21 @@ class LocalStack:
             milvus={name: one(usual) for name, usual in milvus.USUAL_PORTS.items()},
             recommend=one(self._given.recommend.port),
             ingest=one(self._given.ingest.port),
+            console=one(self._given.console.port),
+            metrics=self._choose_metrics_ports(taken),
         )
+
+    def _choose_metrics_ports(self, taken: set[int]) -> dict[str, int]:
+        """One for each process: those of `recommend`, which may be several, count on from its first."""
+        usual = self._given.metrics_port or (METRICS_PORT if self._usual_ports else 0)
+        chosen: dict[str, int] = {}
+        for name in (*WORKERS, *SERVICES):
+            count = self._given.recommend.workers if name == "recommend" else 1
+            ports = choose_run(usual, count, taken)
+            chosen[name] = ports[0]
+            taken.update(ports)
+            usual += count if usual else 0
+        return chosen
 
     def _settings_with(self, ports: _Ports) -> Settings:
         """The given settings with this stack's addresses; those of components that it does not run are left alone."""
@@ -273,6 +292,9 @@ class LocalStack:
         for service, port in (("recommend", ports.recommend), ("ingest", ports.ingest)):
             if service in self._names:
                 changes[service] = {**self._overrides.get(service, {}), "port": port}
+        if "console" in self._names:
+            token = self._given.console.token or secrets.token_urlsafe(24)
+            changes["console"] = {**self._overrides.get("console", {}), "port": ports.console, "token": token}
         if "database_url" not in self._given.model_fields_set:
             folder = self.data_dir / "data"
             folder.mkdir(parents=True, exist_ok=True)

@@ -55,9 +55,10 @@ class StackStatus:
 
 
 def write_status(data_dir: Path, status: StackStatus) -> None:
-    """Replace stack.json at once, so that a reader sees the old or the new one."""
+    """Replace stack.json at once, so that a reader sees the old or the new one. For this user alone: it has a token."""
     target = data_dir / "stack.json"
     unfinished = target.with_suffix(".json.part")
+    unfinished.touch(mode=0o600)
     unfinished.write_text(json.dumps(asdict(status), indent=1, default=str), encoding="utf-8")
     unfinished.replace(target)
 

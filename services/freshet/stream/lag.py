@@ -74,11 +74,7 @@ class PartitionLag:
 
 def worker_topics(topics: Topics) -> dict[str, tuple[str, ...]]:
     """What each worker reads."""
-    return {
-        "catalog": (topics.products, topics.reviews),
-        "index": (topics.representations,),
-        "profiles": (topics.interactions,),
-    }
+    return topics.of_workers()
 
 
 def read_ends(

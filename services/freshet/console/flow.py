@@ -1,0 +1,133 @@
+"""From metrics to what the page says of flow: workers, answers, stages, encoders, freshness. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from freshet.console.scrape import (
+    RATE_SECONDS,
+    WINDOW_SECONDS,
+    Distribution,
+    Sample,
+    Series,
+    distribution,
+    merged,
+    total,
+    values,
+)
+
+FRESHNESS = "freshet_freshness_seconds"
+WORKERS = ("catalog", "index", "profiles")
+STAGES = ("wait", "profile", "filter", "behaviour", "retrieve", "rank", "respond")
+"""In the order of a request."""
+
+
+def flow(series: Mapping[str, Series]) -> dict[str, Any]:
+    """Everything of the flow panels, as JSON. Times are in seconds, rates per second; None where nothing happened."""
+    quick = {name: one.added(RATE_SECONDS) for name, one in series.items()}
+    minute = merged(one.added(WINDOW_SECONDS)[1] for one in series.values())
+    begun = merged(one.latest for one in series.values())
+    return {
+        "workers": [_worker(name, quick.get(name, (0.0, {})), minute, name in series) for name in WORKERS],
+        "methods": _methods(quick, minute, begun),
+        "stages": [
+            {"stage": stage, "mean": spread.mean, "p99": spread.percentile(0.99)}
+            for stage in STAGES
+            if (spread := distribution(minute, "freshet_request_stage_seconds", stage=stage)).count
+        ],
+        "degraded": total(minute, "freshet_degraded_answers_total"),
+        "late": total(minute, "freshet_at_least_late_total"),
+        "answers": total(minute, "freshet_request_seconds_count", code="OK"),
+        "dead_letters": _dead_letters(begun, minute),
+        "encoders": _encoders(begun, minute),
+        "freshness": _freshness(begun, minute),
+        "mirror_products": total(begun, "freshet_mirror_products") if _has(begun, "freshet_mirror_products") else None,
+    }  # fmt: skip
+
+
+def _worker(name: str, quick: tuple[float, Sample], minute: Sample, known: bool) -> dict[str, Any]:
+    seconds, added = quick
+    batches = distribution(minute, "freshet_worker_batch_records", worker=name)
+    apply = distribution(minute, "freshet_worker_apply_seconds", worker=name)
+    return {
+        "worker": name,
+        "known": known,
+        "rate": total(added, "freshet_worker_records_total", worker=name) / seconds if seconds else None,
+        "batch": batches.mean,
+        "apply_p50": apply.percentile(0.5),
+        "apply_p99": apply.percentile(0.99),
+        "retries": total(minute, "freshet_worker_retries_total", worker=name),
+    }
+
+
+def _methods(quick: Mapping[str, tuple[float, Sample]], minute: Sample, begun: Sample) -> list[dict[str, Any]]:
+    services = {name: one for name, one in quick.items() if name.startswith("recommend")}
+    added = merged(sample for _, sample in services.values())
+    seconds = max((seconds for seconds, _ in services.values()), default=0.0)
+    name = "freshet_request_seconds"
+    rows = []
+    for method in sorted({"Recommend", "ListSimilarProducts", *values(begun, f"{name}_count", "method")}, reverse=True):
+        spread = distribution(minute, name, method=method, code="OK")
+        failed = total(minute, f"{name}_count", method=method) - spread.count
+        rows.append(
+            {
+                "method": method,
+                "rate": total(added, f"{name}_count", method=method) / seconds if seconds else None,
+                "p50": spread.percentile(0.5),
+                "p99": spread.percentile(0.99),
+                "refused": max(0.0, failed),
+            }
+        )
+    return rows
+
+
+def _dead_letters(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
+    name = "freshet_dead_letters_total"
+    rows = [
+        {"reason": reason, "minute": total(minute, name, reason=reason), "total": total(begun, name, reason=reason)}
+        for reason in values(begun, name, "reason")
+    ]
+    return [row for row in rows if row["total"]]
+
+
+def _encoders(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
+    names = sorted(
+        set(values(begun, "freshet_encoder_rows_total", "modality"))
+        | set(values(begun, "freshet_encoder_unchanged_total", "modality"))
+    )
+    rows = []
+    for name in names:
+        ran = total(begun, "freshet_encoder_rows_total", modality=name)
+        unchanged = total(begun, "freshet_encoder_unchanged_total", modality=name)
+        rows.append(
+            {
+                "modality": name,
+                "calls": total(minute, "freshet_encoder_calls_total", modality=name),
+                "rows": ran,
+                "unchanged": unchanged / (ran + unchanged) if ran + unchanged else None,
+            }
+        )
+    return rows
+
+
+def _freshness(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
+    rows = []
+    for event in values(begun, f"{FRESHNESS}_bucket", "event"):
+        recent = distribution(minute, FRESHNESS, event=event)
+        chosen: Distribution = recent if recent.count else distribution(begun, FRESHNESS, event=event)
+        if chosen.count:
+            rows.append(
+                {
+                    "event": event,
+                    "recent": recent.count > 0,
+                    "count": chosen.count,
+                    "p50": chosen.percentile(0.5),
+                    "p99": chosen.percentile(0.99),
+                }
+            )
+    return rows
+
+
+def _has(sample: Sample, name: str) -> bool:
+    return any(other == name for other, _ in sample)

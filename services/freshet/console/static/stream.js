@@ -1,0 +1,178 @@
+// The Stream section: one sentence, four tiles, every partition, every part.
+
+import { h, keyed, mark, put, withCode } from "./dom.js";
+import { count, latency, rate, seconds } from "./format.js";
+import { draw, spark } from "./spark.js";
+import { showAnswers, showWork } from "./panels.js";
+
+const TILES = [
+  { key: "catalog", name: "catalog", what: "products and reviews → vectors" },
+  { key: "index", name: "index", what: "vectors → Milvus" },
+  { key: "profiles", name: "profiles", what: "clicks and purchases → profiles" },
+  { key: "recommend", name: "recommend", what: "answers to shoppers" },
+];
+const STALE_SECONDS = 6;
+const find = (id) => document.getElementById(id);
+let hour = { series: {} };
+
+export function showHistory(read) {
+  hour = read;
+}
+
+export function showLost(error) {
+  if (error.status === 401) return headline("red", "This page needs its token.", "Next: open the address that was printed when the console started, with `#token=…`.");
+  return headline("red", "The console does not answer.", `${error.message}. If it has ended, start it again: \`freshet console\`, or \`freshet local up\`.`);
+}
+
+export function showSnapshot(shot) {
+  showState(shot);
+  showTiles(shot);
+  showRows(shot);
+  showParts(shot);
+  showAnswers(find("answers"), shot);
+  showWork(find("work"), shot);
+}
+
+function headline(level, title, below) {
+  mark(find("state"), "level", level);
+  put(find("headline"), title);
+  const line = find("subline");
+  if (line.dataset.said !== below) {
+    line.dataset.said = below;
+    line.replaceChildren(...withCode(below));
+  }
+  document.title = level === "green" ? "Freshet" : `${level === "red" ? "● " : ""}${title} – Freshet`;
+}
+
+function showState(shot) {
+  const [worst, ...others] = shot.findings;
+  if (worst) headline(worst.level, worst.title, `Next: ${worst.next}.`);
+  else {
+    const products = shot.flow.mirror_products;
+    const served = products === null ? "" : `, ${count(products)} products are served`;
+    headline("green", "Everything flows.", `All workers are up to date${served}, ${count(shot.flow.answers)} answers in the last minute.`);
+  }
+  keyed(
+    find("findings"),
+    others,
+    (found) => `${found.about} ${found.level}`,
+    () => h("li", {}, h("b"), h("p")),
+    (node, found) => {
+      mark(node, "level", found.level);
+      put(node.children[0], found.title);
+      if (node.dataset.said !== found.next) {
+        node.dataset.said = found.next;
+        node.children[1].replaceChildren(h("span", {}, "Next:"), ...withCode(found.next));
+      }
+    },
+  );
+}
+
+function levelOf(shot, about) {
+  const levels = shot.findings.filter((found) => found.about === about).map((found) => found.level);
+  return levels.includes("red") ? "red" : (levels[0] ?? "green");
+}
+
+function showTiles(shot) {
+  keyed(
+    find("tiles"),
+    TILES,
+    (tile) => tile.key,
+    (tile) =>
+      h("article", { class: "tile" }, h("h2", {}, tile.name), h("p", { class: "what" }, tile.what), h("p", { class: "figure" }, h("span"), h("small")),
+        h("p", { class: "beside" }), h("span", { class: "peak" }), spark()),
+    (node, tile) => {
+      const [, , figure, beside, peak, line] = node.children;
+      mark(node, "level", levelOf(shot, tile.key));
+      if (tile.key === "recommend") showAnswersTile(shot, figure, beside, peak, line);
+      else showWorkerTile(shot, tile.key, figure, beside, peak, line);
+    },
+  );
+}
+
+function showWorkerTile(shot, name, figure, beside, peak, line) {
+  const one = shot.workers.find((worker) => worker.worker === name);
+  const behind = one.behind_seconds === null ? "–" : seconds(one.behind_seconds);
+  put(figure.children[0], behind);
+  put(figure.children[1], "behind");
+  const togo = one.seconds_to_go !== null && one.seconds_to_go > 2 ? `, ${seconds(one.seconds_to_go)} to go` : "";
+  const fresh = name === "profiles" && shot.flow.freshness.find((row) => row.event === "click" && row.recent);
+  put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s${fresh ? ` · click → ${latency(fresh.p50)}` : ""}`);
+  const most = Math.max(draw(line, hour.series[`${name} behind`] ?? [], 2) ?? 0, one.behind_seconds ?? 0);
+  put(peak, most ? `peak ${seconds(most)} in the hour` : "");
+}
+
+function showAnswersTile(shot, figure, beside, peak, line) {
+  const row = shot.flow.methods.find((method) => method.method === "Recommend");
+  const quiet = row.p50 === null;
+  put(figure.children[0], quiet ? "quiet" : latency(row.p50));
+  put(figure.children[1], quiet ? "" : "median");
+  figure.classList.toggle("calm", quiet);
+  put(beside, quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
+  const most = draw(line, hour.series["Recommend p99"] ?? [], 0.01);
+  put(peak, most ? `peak p99 ${latency(most)}` : "");
+}
+
+function showRows(shot) {
+  const age = shot.rows_time === null ? null : shot.time - shot.rows_time;
+  put(find("rows-time"), age === null ? "nothing read yet" : age > STALE_SECONDS ? `as of ${seconds(age)} ago` : "");
+  const behind = new Map(shot.findings.filter((found) => found.level === "amber").map((found) => [found.about, true]));
+  let before = "";
+  const rows = shot.rows.map((row) => {
+    const first = before !== row.worker;
+    const topic = `${row.worker} ${row.topic}`;
+    before = row.worker;
+    return { ...row, first, topicKey: topic };
+  });
+  let topic = "";
+  for (const row of rows) {
+    row.firstOfTopic = row.topicKey !== topic;
+    topic = row.topicKey;
+  }
+  // On a phone the worker and the topic stand above their partitions.
+  const lines = rows.flatMap((row) => (row.firstOfTopic ? [{ group: row }, row] : [row]));
+  keyed(
+    find("rows"),
+    lines,
+    (row) => (row.group ? `${row.group.topicKey} group` : `${row.topicKey} ${row.partition}`),
+    (row) => row.group ? h("tr", { class: "group narrow" }, h("td", { colSpan: 5 }, row.group.worker, h("small", {}, row.group.topic))) : h("tr", {}, ...["worker", "topic", "n", "n waiting", "n behind", "n", "n wide", "n", "wide owner"].map((name) => h("td", { class: name }))),
+    (node, row) => {
+      if (row.group) return;
+      mark(node, "level", row.stalled ? "red" : behind.get(row.worker) && row.waiting ? "amber" : null);
+      node.classList.toggle("first", row.first);
+      const lag = row.waiting === 0;
+      const texts = [
+        row.first ? row.worker : "",
+        row.firstOfTopic ? row.topic : "",
+        row.partition,
+        count(row.waiting),
+        seconds(row.behind_seconds),
+        count(row.applied),
+        count(row.committed),
+        count(row.end),
+        row.owner ? `${row.owner.name.replace(/-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "")} @ ${row.owner.host}` : "nobody",
+      ];
+      texts.forEach((text, place) => put(node.children[place], text));
+      node.children[3].classList.toggle("quiet", lag);
+      node.children[4].classList.toggle("quiet", lag);
+      node.title = row.stalled ? `nothing was applied for ${seconds(row.still_seconds)}` : "";
+      node.children[8].title = row.owner?.name ?? "";
+    },
+  );
+}
+
+function showParts(shot) {
+  keyed(
+    find("parts"),
+    shot.health,
+    (part) => part.name,
+    (part) => h("li", {}, h("span", {}, part.name), h("span", { class: "detail" }), h("span", { class: "for" })),
+    (node, part) => {
+      mark(node, "state", part.state);
+      put(node.children[1], part.state === "healthy" ? part.detail : `${part.state}${part.detail ? `: ${part.detail.split("\n")[0].replace(`${part.name} is not available: `, "")}` : ""}`);
+      node.children[1].title = part.detail;
+      const restarts = part.restarts ? `${part.restarts}× restarted · ` : "";
+      put(node.children[2], part.since ? `${restarts}${seconds(Math.max(1, Math.round(shot.time - part.since)))}` : "");
+    },
+  );
+}

@@ -1,0 +1,146 @@
+"""Lag is what waits, in records and in seconds; a stall is work that nobody moves."""
+
+from __future__ import annotations
+
+from freshet.console.findings import Health, findings
+from freshet.console.history import HOUR_STEPS, History
+from freshet.console.lag import Member, Movement, Row, Topic, first_waiting, rows_of, summary
+from freshet.domain.progress import Progress
+
+NOW_MS = 1_800_000_000_000
+PLACE = ("freshet.interactions.v1", 0)
+
+
+def rows(
+    applied: int | None,
+    end: int,
+    *,
+    first: int = 0,
+    written_ms: int | None = None,
+    movement: Movement | None = None,
+    now: float = 0.0,
+    committed: int | None = None,
+) -> Row:
+    progress = {} if applied is None else {PLACE: Progress(*PLACE, applied)}
+    (row,) = rows_of(
+        "profiles",
+        Topic({PLACE: first}, {PLACE: end}),
+        progress,
+        {} if committed is None else {PLACE: committed},
+        {PLACE: Member("profiles-host-0", "10.0.0.7")},
+        {} if written_ms is None else {PLACE: written_ms},
+        movement or Movement(),
+        now_ms=NOW_MS,
+        now=now,
+    )
+    return row
+
+
+def test_a_partition_that_is_applied_to_its_end_is_not_behind() -> None:
+    row = rows(745, 745, committed=740)
+    assert (row.waiting, row.behind_seconds, row.applied, row.committed, row.end) == (0, 0.0, 745, 740, 745)
+    assert row.owner == Member("profiles-host-0", "10.0.0.7")
+
+
+def test_seconds_behind_are_the_age_of_the_first_record_that_waits() -> None:
+    row = rows(700, 745, written_ms=NOW_MS - 12_500)
+    assert (row.waiting, row.behind_seconds) == (45, 12.5)
+
+
+def test_seconds_behind_are_unknown_until_that_record_was_read() -> None:
+    assert rows(700, 745).behind_seconds is None
+
+
+def test_a_record_from_a_clock_that_is_ahead_is_not_behind_by_less_than_nothing() -> None:
+    assert rows(744, 745, written_ms=NOW_MS + 3_000).behind_seconds == 0.0
+
+
+def test_records_that_kafka_has_deleted_do_not_wait() -> None:
+    assert rows(None, 745, first=700, written_ms=NOW_MS).waiting == 45
+    assert first_waiting(0, 745, 745) is None
+    assert first_waiting(750, 0, 745) is None
+
+
+def test_work_that_nobody_moves_for_ten_seconds_is_a_stall() -> None:
+    movement = Movement()
+    seen = [rows(700, 745, written_ms=NOW_MS, movement=movement, now=now) for now in (100.0, 109.9, 110.0, 123.0)]
+    assert [row.stalled for row in seen] == [False, False, True, True]
+    assert seen[-1].still_seconds == 23.0
+
+
+def test_one_applied_record_ends_a_stall() -> None:
+    movement = Movement()
+    rows(700, 745, written_ms=NOW_MS, movement=movement, now=0.0)
+    assert rows(700, 745, written_ms=NOW_MS, movement=movement, now=30.0).stalled
+    assert not rows(701, 745, written_ms=NOW_MS, movement=movement, now=31.0).stalled
+
+
+def test_idle_time_is_no_stall_when_work_comes() -> None:
+    movement = Movement()
+    rows(745, 745, movement=movement, now=0.0)
+    rows(745, 745, movement=movement, now=3_600.0)
+    assert rows(745, 746, written_ms=NOW_MS, movement=movement, now=3_601.0).still_seconds == 0.0
+
+
+def test_a_stalled_worker_is_named_with_how_long_how_much_and_what_to_do() -> None:
+    movement = Movement()
+    rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=0.0)
+    row = rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=23.0)
+    healths = [Health("profiles", "healthy", logs=True)]
+    (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
+    assert found.level == "red"
+    assert found.title == "profiles has not moved for 23 s while 1,204 records wait."
+    assert found.next == "look at `freshet local logs profiles`"
+
+
+def test_a_stalled_worker_that_is_stopped_is_one_finding_and_not_two() -> None:
+    movement = Movement()
+    rows(0, 1, written_ms=NOW_MS, movement=movement, now=0.0)
+    row = rows(0, 1, written_ms=NOW_MS, movement=movement, now=11.0)
+    healths = [Health("profiles", "stopped", logs=True)]
+    (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
+    assert found.title == "profiles has not moved for 11 s while 1 record waits: it is stopped."
+    assert "freshet local up" in found.next
+
+
+def test_a_worker_that_gains_says_how_long_it_needs() -> None:
+    one = summary("catalog", [rows(0, 3_000, written_ms=NOW_MS - 60_000)], 400.0, -300.0)
+    assert one.seconds_to_go == 10.0
+    (found,) = findings([], [one], {}, supervised=None)
+    assert (found.level, found.title) == ("amber", "catalog is 60 s behind: 3,000 records wait.")
+    assert "10 s to go" in found.next
+
+
+def test_the_worst_comes_first() -> None:
+    flow = {"answers": 100, "degraded": 20, "dead_letters": [{"minute": 1}]}
+    found = findings(
+        [Health("milvus", "unhealthy", "milvus is not available: gone", logs=True)], [], flow, supervised=True
+    )
+    assert [one.level for one in found] == ["red", "amber", "amber"]
+    assert found[0].title == "milvus is unhealthy: gone."
+    assert found[2].title == "1 record could not be applied in the last minute."
+
+
+def test_a_stack_whose_supervisor_is_gone_is_named() -> None:
+    (found,) = findings([], [], {}, supervised=False)
+    assert "freshet local down" in found.next
+
+
+def test_history_keeps_the_largest_value_of_each_step_and_an_hour_of_them() -> None:
+    history = History()
+    for now, value in ((1_000.0, 1.0), (1_004.0, 9.0), (1_009.0, 2.0), (1_031.0, 5.0)):
+        history.add(now, {"lag": value})
+    read = history.read()
+    assert read["series"] == {"lag": [9.0, None, None, 5.0]}
+    assert read["end"] == 1_030
+    history.add(100_000.0, {"lag": 3.0, "other": 1.0})
+    series = history.read()["series"]
+    assert isinstance(series, dict)
+    assert len(series["lag"]) == HOUR_STEPS
+    assert [value for value in series["lag"] if value is not None] == [3.0]
+    assert len(series["other"]) == HOUR_STEPS
+
+
+def test_a_partition_that_nobody_owns_has_no_owner() -> None:
+    (row,) = rows_of("index", Topic({}, {PLACE: 5}), {}, {}, {}, {}, Movement(), now_ms=NOW_MS, now=0.0)
+    assert (row.committed, row.owner, row.waiting) == (None, None, 5)
