@@ -154,7 +154,10 @@ class ServingStore(Protocol):
 
 
 class VectorIndex(Protocol):
-    """Approximate nearest neighbours by inner product, keyed by product number; one collection per model version."""
+    """Approximate nearest neighbours by inner product, keyed by product number; one collection per model version.
+
+    Vectors and queries are whole; an index holds and compares the dimensions that `Layout.searched` counts.
+    """
 
     async def ensure(self) -> None:
         """Create and load this layout's collection where it is absent, and point the alias at it when none is set."""

@@ -19,7 +19,7 @@ SIZE = 8
 
 
 def layout(size: int = SIZE) -> Layout:
-    return Layout(f"m{uuid.uuid4().hex[:8]}", (Segment(Modality.TEXT, size),))
+    return Layout(f"m{uuid.uuid4().hex[:8]}", (Segment(Modality.TEXT, size - 2), Segment(Modality.TERMS, 2)))
 
 
 @pytest.fixture(params=["memory", pytest.param("milvus", marks=pytest.mark.stack)])
@@ -49,6 +49,12 @@ async def test_rows_are_found_by_inner_product_best_first_and_missing_places_are
     axes = np.eye(SIZE, dtype=np.float32)
     await index.upsert(np.array([5, 7, 9]), np.stack([axes[0], 0.5 * axes[0], -axes[0]]))
     assert await found(index, axes[0], [5, 7, 9]) == [5, 7, 9]
+
+
+async def test_terms_are_not_compared(index: VectorIndex) -> None:
+    axes = np.eye(SIZE, dtype=np.float32)
+    await index.upsert(np.array([1, 2]), np.stack([axes[0] + 5.0 * axes[-1], 2.0 * axes[0]]))
+    assert await found(index, axes[0] + axes[-1], [2, 1]) == [2, 1]
 
 
 async def test_an_upsert_replaces_and_a_delete_removes(index: VectorIndex) -> None:
@@ -82,7 +88,7 @@ async def test_milvus_keeps_one_collection_per_model_version_behind_one_alias(mi
         await second.activate()
         assert await first._active() == second.collection
         other = MilvusIndex(milvus, Layout(second.collection.removeprefix("freshet_"), layout(4).segments))
-        with pytest.raises(ModelMismatch, match="8 dimensions, the model 4"):
+        with pytest.raises(ModelMismatch, match="6 dimensions, the model 2"):
             await other.ensure()
         await other.close()
     finally:

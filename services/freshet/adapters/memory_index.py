@@ -12,7 +12,7 @@ class MemoryIndex:
     """ports.VectorIndex over a dictionary."""
 
     def __init__(self, layout: Layout) -> None:
-        self._dimension = layout.dimension
+        self._dimension = layout.searched
         self._rows: dict[int, NDArray[np.float32]] = {}
 
     async def ensure(self) -> None: ...
@@ -21,7 +21,7 @@ class MemoryIndex:
 
     async def upsert(self, numbers: NDArray[np.int64], vectors: Matrix) -> None:
         for number, vector in zip(numbers.tolist(), vectors, strict=True):
-            self._rows[number] = vector.copy()
+            self._rows[number] = vector[: self._dimension].copy()
 
     async def delete(self, numbers: NDArray[np.int64]) -> None:
         for number in numbers.tolist():
@@ -35,7 +35,7 @@ class MemoryIndex:
         scores = np.full((len(queries), limit), -np.inf, dtype=np.float32)
         if self._rows and len(queries):
             known = np.fromiter(self._rows, np.int64, len(self._rows))
-            products = queries @ np.stack(list(self._rows.values())).T
+            products = queries[:, : self._dimension] @ np.stack(list(self._rows.values())).T
             best = np.argsort(-products, axis=1, kind="stable")[:, :limit]
             numbers[:, : best.shape[1]] = known[best]
             scores[:, : best.shape[1]] = np.take_along_axis(products, best, axis=1)

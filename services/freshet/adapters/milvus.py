@@ -44,7 +44,7 @@ class MilvusIndex:
         if parts.scheme not in ("milvus", "milvus+tls") or not parts.netloc:
             raise ConfigurationError(f"index_url is {url!r}; milvus://HOST:PORT is needed")
         self._uri = f"{'https' if parts.scheme == 'milvus+tls' else 'http'}://{parts.netloc}"
-        self._dimension, self._timeout_seconds = layout.dimension, timeout_seconds
+        self._dimension, self._timeout_seconds = layout.searched, timeout_seconds
         self.collection = collection_name(layout.model_version)
         self._client: Any = None
 
@@ -95,7 +95,7 @@ class MilvusIndex:
             part = slice(start, start + UPSERT_ROWS)
             rows = [
                 {KEY: number, VECTOR: vector}
-                for number, vector in zip(numbers[part].tolist(), vectors[part], strict=True)
+                for number, vector in zip(numbers[part].tolist(), vectors[part, : self._dimension], strict=True)
             ]
             with tracing.span("milvus upsert", rows=len(rows)):
                 await self._asked(client.upsert(self.collection, rows, timeout=self._timeout_seconds))
@@ -115,7 +115,7 @@ class MilvusIndex:
         found = await self._asked(
             self._connected().search(
                 self.collection,
-                list(queries),
+                list(queries[:, : self._dimension]),
                 limit=limit,
                 search_params={"params": {"ef": max(2 * limit, 128)}},
                 timeout=timeout_seconds,

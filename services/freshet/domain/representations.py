@@ -52,6 +52,12 @@ class Layout:
         return sum(segment.size for segment in self.segments)
 
     @cached_property
+    def searched(self) -> int:
+        """How many leading dimensions an index holds: terms, where they stand at the end, speak in affinities alone."""
+        last = self.segments[-1]
+        return self.dimension - (last.size if last.name is Modality.TERMS else 0)
+
+    @cached_property
     def slices(self) -> dict[Modality, slice]:
         slices, start = {}, 0
         for segment in self.segments:

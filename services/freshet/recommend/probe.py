@@ -48,7 +48,8 @@ class RecallProbe:
             return None
         # The request path writes no vector in place of a settled one while this runs but for a change that is under
         # way; one look in very many may see that, and the next does not.
-        vectors, query = mirror.vectors, mirror.vectors[int(self._random.choice(rows))].copy()
+        searched = mirror.layout.searched
+        vectors, query = mirror.vectors[:, :searched], mirror.vectors[int(self._random.choice(rows))].copy()
         try:
             numbers, _ = await asyncio.wait_for(
                 self._index.search(query[np.newaxis], NEAREST + _SPARE, SEARCH_SECONDS), SEARCH_SECONDS
@@ -57,7 +58,7 @@ class RecallProbe:
             PROBES.labels("index_away").inc()
             return None
         found = mirror.rows_of(numbers[0])
-        recall = await asyncio.to_thread(_recall, vectors, query, settled, found)
+        recall = await asyncio.to_thread(_recall, vectors, query[:searched], settled, found)
         PROBES.labels("compared").inc()
         RECALL.set(recall)
         return recall

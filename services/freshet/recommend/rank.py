@@ -47,11 +47,13 @@ class Affinities:
         chosen[self.rows[self.together]] = True
         return rows[chosen[rows]], rows[~chosen[rows]]
 
-    def by_touch(self, row: int, touches: int) -> NDArray[np.float32]:
-        """The affinities of every touch for one row, (touches,)."""
-        found = np.zeros(touches, np.float32)
-        hit = self.rows == row
-        found[self.touches[hit]] = self.values[hit]
+    def matrix(self, rows: NDArray[np.intp], touches: int) -> NDArray[np.float32]:
+        """The affinities of every touch for each of these rows, (rows, touches)."""
+        found = np.zeros((len(rows), touches), np.float32)
+        order = np.argsort(rows)
+        at = order[np.minimum(np.searchsorted(rows, self.rows, sorter=order), len(rows) - 1)]
+        hit = rows[at] == self.rows
+        found[at[hit], self.touches[hit]] = self.values[hit]
         return found
 
 
@@ -97,13 +99,12 @@ class Ranking:
 
     def because(self, mirror: Mirror, places: NDArray[np.intp]) -> list[int]:
         """For each place the row of the shopper's product that weighs most in the score there, -1 for none."""
-        if not len(self.liked_rows):
+        if not len(self.liked_rows) or not len(places):
             return [-1] * len(places)
         rows = self.rows[places]
         liked = mirror.layout.weighted(mirror.vectors[self.liked_rows], self.weights.modalities)
         speaks = mirror.vectors[rows] @ liked.T
-        for i, row in enumerate(rows.tolist()):
-            speaks[i] += self.weights.behaviour * self.affinities.by_touch(row, len(self.liked_rows))
+        speaks += np.float32(self.weights.behaviour) * self.affinities.matrix(rows, len(self.liked_rows))
         speaks *= self.liked_shares
         best = speaks.argmax(axis=1)
         most = speaks[np.arange(len(rows)), best]

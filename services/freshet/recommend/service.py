@@ -161,7 +161,7 @@ class Recommender:
 
     async def _progress(self, clock: Clock) -> Mapping[tuple[str, int], Progress]:
         try:
-            return await self._reads.call(clock.left(STORE_SECONDS), self._reads.store.progress, "profiles")
+            return await self._at_least.progress(clock.left(STORE_SECONDS))
         except DependencyDown as error:
             clock.missing.append(f"{error.dependency}: {error.detail}; progress unknown")
             return {}
@@ -170,7 +170,7 @@ class Recommender:
         """Progress first, then the profile: the profile is at least as new as what the answer says of it."""
         store = self._reads.store
         try:
-            progress = await self._reads.call(clock.left(STORE_SECONDS), store.progress, "profiles")
+            progress = await self._at_least.progress(clock.left(STORE_SECONDS))
             data = await self._reads.call(clock.left(STORE_SECONDS), store.profile, user_id)
             return progress, read_history(data, stream_time_us(progress.values()), self._half_life_us)
         except DependencyDown as error:

@@ -35,9 +35,10 @@ class _Waiter:
 
 @dataclass
 class _Known:
+    """What a worker had applied when the store's counter stood there."""
+
     counter: int = -1
-    profiles: _Applied = field(default_factory=dict)
-    catalog: _Applied = field(default_factory=dict)
+    applied: _Applied = field(default_factory=dict)
 
 
 class AtLeast:
@@ -46,7 +47,7 @@ class AtLeast:
     def __init__(self, reads: Reads, mirror: Mirror, topics: Topics, ends: Ends) -> None:
         self._reads, self._mirror, self._topics, self._ends = reads, mirror, topics, ends
         self._waiters: list[_Waiter] = []
-        self._known = _Known()
+        self._known = {"profiles": _Known(), "catalog": _Known()}
         self._poller: asyncio.Task[None] | None = None
 
     @property
@@ -65,7 +66,7 @@ class AtLeast:
         loop = asyncio.get_running_loop()
         waiter = _Waiter(list(positions), loop.create_future())
         try:
-            await self._look()
+            await self._look([waiter])
         except DependencyDown:
             pass
         else:
@@ -89,7 +90,7 @@ class AtLeast:
         loop = asyncio.get_running_loop()
         while self._waiters:
             try:
-                await self._look()
+                await self._look(self._waiters)
             except DependencyDown:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -99,15 +100,26 @@ class AtLeast:
                     waiter.done.set_result(None)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _look(self) -> None:
+    async def progress(self, timeout_seconds: float) -> _Applied:
+        """How far the profile worker is now. Raises DependencyDown."""
+        await self._read("profiles", timeout_seconds)
+        return self._known["profiles"].applied
+
+    async def _look(self, waiters: Sequence[_Waiter]) -> None:
+        """Read the progress that these wait for."""
+        topics = {position.topic for waiter in waiters for position in waiter.positions}
+        if self._topics.interactions in topics:
+            await self._read("profiles", 1.0)
+        if topics & {self._topics.products, self._topics.reviews}:
+            await self._read("catalog", 1.0)
+
+    async def _read(self, worker: str, timeout_seconds: float) -> None:
         """Read progress again, if anything was committed since. The counter is read first: a later commit shows."""
         store = self._reads.store
-        counter = await self._reads.call(1.0, store.change_counter)
-        if counter == self._known.counter:
-            return
-        profiles = await self._reads.call(1.0, store.progress, "profiles")
-        catalog = await self._reads.call(1.0, store.progress, "catalog")
-        self._known = _Known(counter, profiles, catalog)
+        counter = await self._reads.call(timeout_seconds, store.change_counter)
+        if counter != self._known[worker].counter:
+            applied = await self._reads.call(timeout_seconds, store.progress, worker)
+            self._known[worker] = _Known(counter, applied)
 
     def _reached(self, waiter: _Waiter, now: float) -> bool:
         """Drops what is reached from the waiter's list; True when nothing is left."""
@@ -121,10 +133,10 @@ class AtLeast:
         if topic == self._topics.representations:
             return self._mirror.positions.get(partition, 0) > offset
         if topic == self._topics.interactions:
-            return _passed(self._known.profiles, topic, partition, offset)
+            return _passed(self._known["profiles"].applied, topic, partition, offset)
         if self._mirror.sources.get((topic, partition), -1) >= offset:
             return True
-        return _passed(self._known.catalog, topic, partition, offset) and self._nothing_to_come(waiter, now)
+        return _passed(self._known["catalog"].applied, topic, partition, offset) and self._nothing_to_come(waiter, now)
 
     def _nothing_to_come(self, waiter: _Waiter, now: float) -> bool:
         """The record was applied, and no representation names it or a later one: has everything written been read?"""
