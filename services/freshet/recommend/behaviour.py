@@ -38,7 +38,7 @@ NEIGHBOUR_SECONDS = 60.0
 """How old what is known of a neighbour's own shoppers may be: it moves slowly, and only tempers an affinity."""
 MATERIAL = 0.05
 """Affinities are solved again at once when the product's shoppers grew by this share; else with their neighbours'."""
-SHARE_OF_TIME = 0.1
+SHARE_OF_TIME = 0.05
 """The background takes no more than this of the process's time."""
 SHARE_AHEAD = 0.3
 """The same while there are products to be solved ahead."""
