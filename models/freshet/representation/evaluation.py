@@ -99,7 +99,8 @@ def affinity_table(together: sparse.csr_matrix, terms: Matrix, rules: AffinityRu
             words = terms[np.append(i, near)]
             rows.append(np.full(len(near), i))
             columns.append(near)
-            values.append(affinities(rules, people[i], among[:, 0], people[near], among[:, 1:].copy(), words @ words.T))
+            both = affinities(rules, people[i], among[:, 0], people[near], among[:, 1:].copy(), words @ words.T)
+            values.append(both.sum(axis=1))
     if not rows:
         return sparse.csr_matrix((count, count), dtype=np.float32)
     return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count, count))

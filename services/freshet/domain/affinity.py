@@ -8,7 +8,8 @@ solved again in well under a millisecond:
     x = (A_NN + λ)⁻¹ A_Ni        d = A_ii + λ − A_iN x        affinity of i for q in N = x_q (A_qq + λ) / d
 
 which is row i of the regression towards every q, with 1 / (A_qq + λ) for the unknown diagonal of q's own inverse
-(docs/decisions/0010 has what that costs, and the choice of the constants).
+(docs/decisions/0010 has what that costs, and the choice of the constants). It is linear in A_Ni = G_Ni + a·K_Ni: an
+affinity is a sum of what shoppers did and of what words say.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def affinities(
     neighbours_together: NDArray[np.float64],
     likeness: Matrix,
 ) -> NDArray[np.float32]:
-    """Affinities of one product for its m neighbours, shape (m,).
+    """Affinities of one product for its m neighbours, shape (m, 2): by shoppers, and by words.
 
     `users` chose the product, `together` (m,) of them each neighbour too; `neighbour_users` (m,) chose the neighbours,
     `neighbours_together` (m, m) two of them (its diagonal is not read). `likeness` (m + 1, m + 1) are cosines of words,
@@ -58,12 +59,13 @@ def affinities(
     matrix = rules.strength(neighbours_together, likeness[1:, 1:])
     diagonal = neighbour_users + rules.words * np.diag(likeness)[1:] + rules.ridge
     np.fill_diagonal(matrix, diagonal)
-    towards = rules.strength(together, likeness[0, 1:])
+    towards = np.column_stack([together, rules.words * likeness[0, 1:]])
     try:
         solved = linalg.solve(matrix, towards, assume_a="pos", check_finite=False)
     except linalg.LinAlgError:
         # Decayed and cut lists of neighbours need not be consistent with each other.
         solved = np.linalg.lstsq(matrix, towards, rcond=None)[0]
-    left = users + rules.words * float(likeness[0, 0]) + rules.ridge - float(towards @ solved)
-    scaled: NDArray[np.float32] = (solved * diagonal / max(left, rules.ridge)).astype(np.float32)
+    explained = float(towards.sum(axis=1) @ solved.sum(axis=1))
+    left = users + rules.words * float(likeness[0, 0]) + rules.ridge - explained
+    scaled: NDArray[np.float32] = (solved * diagonal[:, None] / max(left, rules.ridge)).astype(np.float32)
     return scaled

@@ -1,12 +1,13 @@
 """How a candidate is scored: a sum of one contribution per modality, behaviour and trending. NumPy only; no I/O.
 
-    score(j) = ⟨taste, v_j⟩ + behaviour · Σ_i a_i B_ij + trending · demand_j
+    score(j) = ⟨taste, v_j⟩ + Σ_i a_i (behaviour · B_ij + alike · W_ij) + trending · demand_j
     taste    = w ∘ ( Σ_i a_i v_i  −  aversion · min(1, Σ weight_n) · Σ_n b_n v_n )
 
 a_i are the square roots of the weights of what the shopper touched, as shares of their sum (a taste is an average of
-samples, and one purchase says less than four views do), b_n the same of what they disliked, B_ij affinities
-(freshet.domain.affinity), w the modalities' weights. A score is linear in the vectors: one product of a matrix and a
-vector ranks any number of candidates, and a modality's contribution is its part of the sum (docs/decisions/0010).
+samples, and one purchase says less than four views do), b_n the same of what they disliked, w the modalities' weights,
+B_ij affinities by shoppers and W_ij by words (freshet.domain.affinity); what words add is a contribution of text. A
+score is linear in the vectors: one product of a matrix and a vector ranks any number of candidates, and a modality's
+contribution is its part of the sum (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class RankingWeights:
         }
     )
     behaviour: float = 1.0
+    alike: float = 1.0
+    """Of affinities by words: the same as `behaviour`, but where a request weighs behaviour or text otherwise."""
     trending: float = 0.05
     aversion: float = 0.7
 
@@ -51,6 +54,7 @@ class RankingWeights:
             self,
             modalities={name: weight * multipliers.get(name.value, 1.0) for name, weight in self.modalities.items()},
             behaviour=self.behaviour * multipliers.get(BEHAVIOUR, 1.0),
+            alike=self.alike * multipliers.get(Modality.TEXT.value, 1.0),
             trending=self.trending * multipliers.get(TRENDING, 1.0),
         )
 
@@ -62,9 +66,11 @@ class RankingWeights:
 def ranking_weights(values: Mapping[str, float]) -> RankingWeights:
     """Weights from plain names, as a model's manifest holds them; names it leaves out keep their defaults."""
     base = RankingWeights()
+    behaviour = float(values.get(BEHAVIOUR, base.behaviour))
     return RankingWeights(
         modalities={name: float(values.get(name.value, base.modalities[name])) for name in Modality},
-        behaviour=float(values.get(BEHAVIOUR, base.behaviour)),
+        behaviour=behaviour,
+        alike=behaviour,
         trending=float(values.get(TRENDING, base.trending)),
         aversion=float(values.get("aversion", base.aversion)),
     )

@@ -238,7 +238,7 @@ class BehaviourReader:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
         """Neighbours, their affinities, and which of them somebody chose together with the product."""
         if not len(pool):
-            return pool, np.empty(0, np.float32), np.empty(0, np.bool_)
+            return pool, np.empty((0, 2), np.float32), np.empty(0, np.bool_)
         rules = self._rules
         terms = _unit(self._mirror.vectors[np.append(row, self._mirror.rows_of(pool)), self._terms])
         owners = np.repeat(np.arange(len(pool)), [len(each.numbers) for each in counted])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from freshet.domain.representations import Vector, used_dimensions
+from freshet.domain.representations import Modality, Vector, used_dimensions
 from freshet.domain.scoring import RankingWeights, by_segment, shares, taste
 from freshet.recommend.candidates import Candidates
 from freshet.recommend.history import Shopper
@@ -19,27 +19,29 @@ from freshet.recommend.rerank import choose, likeness_vectors
 class Affinities:
     """How much a shopper's products speak for others: parallel arrays over pairs of a touch and a row.
 
-    `together` tells the pairs that some shopper chose both of; the others are alike by their words alone.
+    `values` (pairs, 2) are by shoppers and by words. `together` tells the pairs that some shopper chose both of; the
+    others are alike by their words alone.
     """
 
     touches: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    values: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    values: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 2), np.float32))
     together: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
-    def towards(self, rows: NDArray[np.intp], weights: NDArray[np.float32]) -> NDArray[np.float64]:
-        """For each of `rows`, which ascend, the sum over touches of weight times affinity."""
+    def towards(self, rows: NDArray[np.intp], shares: NDArray[np.float32]) -> NDArray[np.float64]:
+        """For each of `rows`, which ascend, the sum over touches of share times affinity, (2, rows)."""
         if not len(self.rows) or not len(rows):
-            return np.zeros(len(rows))
+            return np.zeros((2, len(rows)))
         at = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
         hit = rows[at] == self.rows
-        return np.bincount(at[hit], weights[self.touches[hit]] * self.values[hit], len(rows)).astype(np.float64)
+        at, each = at[hit], shares[self.touches[hit]][:, None] * self.values[hit]
+        return np.stack([np.bincount(at, each[:, part], len(rows)) for part in (0, 1)])
 
     def strongest(
-        self, count: int, weights: NDArray[np.float32], limit: int
+        self, count: int, shares: NDArray[np.float32], weights: RankingWeights, limit: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The `limit` rows below `count` that are spoken for most: chosen together with a touch, or not."""
-        total = np.bincount(self.rows, weights[self.touches] * self.values, count)
+        total = np.bincount(self.rows, shares[self.touches] * self.weighted(weights), count)
         rows = np.flatnonzero(total > 0.0)
         if len(rows) > limit:
             rows = rows[np.argpartition(-total[rows], limit - 1)[:limit]]
@@ -47,13 +49,18 @@ class Affinities:
         chosen[self.rows[self.together]] = True
         return rows[chosen[rows]], rows[~chosen[rows]]
 
-    def matrix(self, rows: NDArray[np.intp], touches: int) -> NDArray[np.float32]:
-        """The affinities of every touch for each of these rows, (rows, touches)."""
+    def weighted(self, weights: RankingWeights) -> NDArray[np.float32]:
+        """What a pair adds to a score, (pairs,)."""
+        added: NDArray[np.float32] = self.values @ np.array([weights.behaviour, weights.alike], np.float32)
+        return added
+
+    def matrix(self, rows: NDArray[np.intp], touches: int, weights: RankingWeights) -> NDArray[np.float32]:
+        """What every touch adds to the score of each of these rows, (rows, touches)."""
         found = np.zeros((len(rows), touches), np.float32)
         order = np.argsort(rows)
         at = order[np.minimum(np.searchsorted(rows, self.rows, sorter=order), len(rows) - 1)]
         hit = rows[at] == self.rows
-        found[at[hit], self.touches[hit]] = self.values[hit]
+        found[at[hit], self.touches[hit]] = self.weighted(weights)[hit]
         return found
 
 
@@ -65,6 +72,8 @@ class Ranking:
     sources: NDArray[np.uint8]
     scores: NDArray[np.float64]
     behaviour: NDArray[np.float64]
+    alike: NDArray[np.float64]
+    """What affinities by words add; a part of text's contribution."""
     trending: NDArray[np.float64]
     wanted: Vector
     """The shopper's taste, with the modalities' weights in it."""
@@ -95,6 +104,8 @@ class Ranking:
     def contributions(self, mirror: Mirror, places: NDArray[np.intp]) -> NDArray[np.float64]:
         """What adds up to the scores at `places`: (places, segments + 2), columns as `part_names` gives them."""
         parts = by_segment(mirror.layout, mirror.vectors[self.rows[places]], self.wanted)
+        text = next((i for i, segment in enumerate(mirror.layout.segments) if segment.name is Modality.TEXT), 0)
+        parts[:, text] += self.alike[places]
         return np.column_stack([parts, self.behaviour[places], self.trending[places]])
 
     def because(self, mirror: Mirror, places: NDArray[np.intp]) -> list[int]:
@@ -104,7 +115,7 @@ class Ranking:
         rows = self.rows[places]
         liked = mirror.layout.weighted(mirror.vectors[self.liked_rows], self.weights.modalities)
         speaks = mirror.vectors[rows] @ liked.T
-        speaks += np.float32(self.weights.behaviour) * self.affinities.matrix(rows, len(self.liked_rows))
+        speaks += self.affinities.matrix(rows, len(self.liked_rows), self.weights)
         speaks *= self.liked_shares
         best = speaks.argmax(axis=1)
         most = speaks[np.arange(len(rows)), best]
@@ -125,16 +136,17 @@ def rank(
     rows = found.rows
     wanted = taste(mirror.layout, weights, shopper.liked, shopper.disliked)
     liked_shares = shares(shopper.liked)
-    behaviour = weights.behaviour * affinities.towards(rows, liked_shares)
+    behaviour, alike = affinities.towards(rows, liked_shares) * np.array([[weights.behaviour], [weights.alike]])
     trending = np.zeros(len(rows)) if demand is None else weights.trending * demand[rows].astype(np.float64)
     used = used_dimensions(wanted[None])
-    scores = mirror.vectors[rows, :used] @ wanted[:used] + behaviour + trending
+    scores = mirror.vectors[rows, :used] @ wanted[:used] + behaviour + alike + trending
     order = np.lexsort((-mirror.times[rows], -trending, -scores))
     return Ranking(
         rows=rows[order],
         sources=found.sources[order],
         scores=scores[order],
         behaviour=behaviour[order],
+        alike=alike[order],
         trending=trending[order],
         wanted=wanted,
         weights=weights,

@@ -206,7 +206,7 @@ class Recommender:
         with stage("retrieve"):
             near, fresh = await self._retriever.finish(search, clock.missing)
         found = [*generation.near(near, interests), (int(pb.FRESH), fresh)]
-        together, alike = affinities.strongest(mirror.count, shares(shopper.liked), generation.TOTAL // 2)
+        together, alike = affinities.strongest(mirror.count, shares(shopper.liked), weights, generation.TOTAL // 2)
         found += [(pb.CO_VISIT, together), (pb.SIMILAR, alike)]
         found += [(pb.TRENDING_NOW, _first(trending, allowed, TRENDING_MOST))]
         return generation.union(mirror.count, found, allowed), pb.PROFILE, affinities
@@ -231,7 +231,7 @@ class Recommender:
         return candidates, basis, Affinities()
 
     async def _affinities(self, shopper: Shopper, weights: RankingWeights, clock: Clock) -> Affinities:
-        if weights.behaviour == 0.0:
+        if weights.behaviour == 0.0 and weights.alike == 0.0:
             return Affinities()
         with stage("behaviour"):
             return await self._behaviour.read(

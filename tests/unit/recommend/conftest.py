@@ -143,7 +143,7 @@ class Shop:
             settings=settings,
             profile_settings=ProfileSettings(),
             weights=weights,
-            affinity=AffinityRules(words=0.0, ridge=20.0),
+            affinity=AffinityRules(words=1.0, ridge=20.0),
             mirror=self.mirror,
             reads=self.reads,
             index=self.index,
