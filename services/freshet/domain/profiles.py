@@ -175,12 +175,15 @@ def _earlier(touches: dict[int, Touch], window: int) -> tuple[int, ...]:
 
 
 def _heaviest(touches: Mapping[int, Touch], rules: ProfileRules) -> dict[int, Touch]:
-    """The limit's worth of products with the largest absolute weight now, in their old order."""
+    """The limit's worth of products with the largest absolute weight now, in their old order.
+
+    Of equal ones the latest stay: a replay of the log must find the same, whatever numbers products have there.
+    """
     half_life = rules.half_life_us
 
     def strength(number: int) -> float:
         touch = touches[number]
         return log2(abs(touch.weight) + 1e-300) + touch.time_us / half_life
 
-    kept = set(sorted(touches, key=lambda number: (-strength(number), number))[: rules.recent_products])
+    kept = set(sorted(reversed(touches), key=strength, reverse=True)[: rules.recent_products])
     return {number: touch for number, touch in touches.items() if number in kept}

@@ -125,3 +125,11 @@ def test_bytes_of_another_format_are_refused() -> None:
         decode(b"\x09" + encode(Profile())[1:])
     with pytest.raises(InvalidInput, match="cut short"):
         decode(b"\x01")
+
+
+def test_which_equal_products_are_dropped_does_not_depend_on_their_numbers() -> None:
+    def kept(number_of: list[int]) -> set[int]:
+        events: list[Numbered] = [(number_of[i], int(Kind.VIEW), None, T0, 0) for i in range(100)]
+        return {number_of.index(number) for number in profile_of(events).touches}
+
+    assert kept(list(range(100))) == kept(list(range(99, -1, -1)))
