@@ -185,5 +185,6 @@ def _heaviest(touches: Mapping[int, Touch], rules: ProfileRules) -> dict[int, To
         touch = touches[number]
         return log2(abs(touch.weight) + 1e-300) + touch.time_us / half_life
 
-    kept = set(sorted(reversed(touches), key=strength, reverse=True)[: rules.recent_products])
+    latest_first = list(reversed(touches))
+    kept = set(sorted(latest_first, key=strength, reverse=True)[: rules.recent_products])
     return {number: touch for number, touch in touches.items() if number in kept}

@@ -41,6 +41,8 @@ async def ask_all(
             request.filter.excluded_product_ids.extend(data.seen_ids(user))
             async with room:
                 answer = await stub.Recommend(request, timeout=TIMEOUT_SECONDS)
+            if answer.basis != pb.PROFILE and answer.freshness.degraded:
+                raise DependencyDown("recommend", "; ".join(answer.freshness.degraded_reasons))
             if answer.basis != pb.PROFILE:
                 raise ConfigurationError(
                     f"{target} knows nothing of user {data.users[user][:16]}…; import the train split there first: "
