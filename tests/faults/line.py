@@ -34,11 +34,11 @@ class Line:
     name: str = field(default_factory=lambda: f"bad-{uuid.uuid4().hex[:8]}")
 
     def publish(
-        self, topic: str, *values: bytes | None, content: str = PROTOBUF, timestamp_ms: int | None = None
+        self, topic: str, *values: bytes | None, content: str = PROTOBUF, timestamp_ms: int | None = None, key: str = ""
     ) -> list[Position]:
         """Where Kafka put these, which all have the same key: one partition keeps their order."""
         headers = {"content-type": content.encode()}
-        futures = [self.producer.publish(topic, self.name, value, headers, timestamp_ms) for value in values]
+        futures = [self.producer.publish(topic, key or self.name, value, headers, timestamp_ms) for value in values]
         return [future.result(timeout=30.0) for future in futures]
 
     def products(self, *events: ProductEvent) -> list[Position]:
@@ -47,8 +47,10 @@ class Line:
     def reviews(self, *reviews: Review) -> list[Position]:
         return self.publish(self.settings.topics.reviews, *(review.SerializeToString() for review in reviews))
 
-    def interactions(self, *events: Interaction) -> list[Position]:
-        return self.publish(self.settings.topics.interactions, *(event.SerializeToString() for event in events))
+    def interactions(self, *events: Interaction, key: str = "") -> list[Position]:
+        """`key` must be the shopper where that is another than `name`: a shopper's events are in one partition."""
+        values = (event.SerializeToString() for event in events)
+        return self.publish(self.settings.topics.interactions, *values, key=key)
 
     def good(self, **facts: object) -> ProductEvent:
         described = {"product_id": self.name, "title": "red dress", "price": 10.0, "currency": "EUR"} | facts

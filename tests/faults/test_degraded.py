@@ -115,7 +115,7 @@ def test_without_covisits_what_was_solved_still_counts_and_what_must_be_solved_a
         return answer
 
     changed("Before")
-    line.interactions(Interaction(user_id="u1", product_id=line.name, kind=Interaction.CLICK))
+    line.interactions(Interaction(user_id="u1", product_id=line.name, kind=Interaction.CLICK), key="u1")
     wait_applied(stack.settings)
     assert any(pb.CO_VISIT in product.sources for product in ask().products)
     with without_table(stack, "behaviour"):
