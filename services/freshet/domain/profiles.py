@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from math import exp2, log2
@@ -174,7 +174,7 @@ def _earlier(touches: dict[int, Touch], window: int) -> tuple[int, ...]:
     return tuple([number for number in islice(reversed(touches), window) if touches[number][0] > 0.0])
 
 
-def _heaviest(touches: Mapping[int, Touch], rules: ProfileRules) -> dict[int, Touch]:
+def _heaviest(touches: dict[int, Touch], rules: ProfileRules) -> dict[int, Touch]:
     """The limit's worth of products with the largest absolute weight now, in their old order.
 
     Of equal ones the latest stay: a replay of the log must find the same, whatever numbers products have there.
