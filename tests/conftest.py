@@ -57,7 +57,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from freshet.representation.commands import RANKING
     from freshet.representation.data import training_data
     from freshet.representation.export import export
-    from freshet.representation.train import TrainingOptions, train
+    from freshet.representation.options import TrainingOptions
+    from freshet.representation.train import train
 
     out = tmp_path_factory.mktemp("models")
     kinds = ("red dress", "blue dress", "wool coat", "rain coat", "running shoe", "leather boot")

@@ -21,7 +21,8 @@ from freshet.representation import preprocessing as pre
 from freshet.representation.data import training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
-from freshet.representation.train import Trained, TrainingOptions, train
+from freshet.representation.options import TrainingOptions
+from freshet.representation.train import Trained, train
 
 
 @pytest.fixture(scope="module")

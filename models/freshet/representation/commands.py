@@ -12,7 +12,8 @@ from freshet.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from freshet.representation.evaluation import Held, Quality
-    from freshet.representation.train import Trained, TrainingOptions
+    from freshet.representation.options import TrainingOptions
+    from freshet.representation.train import Trained
 
 app = typer.Typer(help="Train the model and write its Triton repository.")
 
@@ -77,7 +78,7 @@ def train(
         raise ConfigurationError(f"backend is {backend!r}; python or onnxruntime is needed")
     from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm, without_targets
     from freshet.representation.export import export
-    from freshet.representation.train import TrainingOptions
+    from freshet.representation.options import TrainingOptions
     from freshet.representation.train import train as train_model
 
     console = Console(stderr=True)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
 from freshet.representation.data import TrainingData
-from freshet.representation.networks import Sizes
-from freshet.representation.train import Trained, TrainingOptions
+from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.train import Trained
 
 MOST_ROWS = 256
 """Triton's max_batch_size."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,36 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from freshet.domain.reviews import ReviewSummary
-from freshet.errors import ImageRejected
+from freshet.errors import ConfigurationError, ImageRejected
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
-from freshet.representation.networks import (
-    DeepFusion,
-    ImageEncoder,
-    PriceEncoder,
-    ReviewsEncoder,
-    Sizes,
-    TextEncoder,
-    WholeVector,
-    info_nce,
-    unit,
-)
+from freshet.representation.encoders.image import IMAGE
+from freshet.representation.encoders.price import PriceEncoder
+from freshet.representation.encoders.reviews import ReviewsEncoder
+from freshet.representation.encoders.text import TextEncoder
+from freshet.representation.fusion import FUSIONS, WholeVector
+from freshet.representation.losses import LOSSES, Step
+from freshet.representation.options import BATCH, MODALITY_DROPOUT, TrainingOptions
+from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
 
-BATCH = 256
-MODALITY_DROPOUT = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """`seconds` is a bound: training ends with the epoch in which it is passed. Where `epochs` end it, time plays no
-    part in what comes out."""
-
-    seed: int = 0
-    seconds: float = 100.0
-    epochs: int = 6
-    threads: int = 2
-    sizes: Sizes = field(default_factory=Sizes)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,10 +47,12 @@ class Inputs:
 @dataclass(frozen=True)
 class Trained:
     text: TextEncoder
-    image: ImageEncoder
+    image: nn.Module
     price: PriceEncoder
     reviews: ReviewsEncoder
     fusion: WholeVector
+    caption: nn.Linear
+    """From a text's learned part, unit length, to where its picture should lie."""
     typical_prices: Mapping[str, float]
     losses: Sequence[float]
     """Mean loss per epoch."""
@@ -187,10 +174,7 @@ def train(
     typical = typical_prices(data)
     advanced("pictures", 0.0)
     inputs = prepare(data, text, tokens, typical)
-    image, price = ImageEncoder(sizes.image), PriceEncoder(sizes.price)
-    reviews, fusion = ReviewsEncoder(sizes.reviews, sizes.text), DeepFusion(sizes)
-    caption = nn.Linear(sizes.text, sizes.image, bias=False)
-    modules = nn.ModuleList([image, price, reviews, fusion, caption])
+    modules = _Learned(options)
     optimiser = torch.optim.AdamW(modules.parameters(), lr=2e-3, weight_decay=0.02)
     with torch.no_grad():
         encoded = [text(inputs.tokens[i : i + 1_024])[:, : sizes.text] for i in range(0, len(tokens), 1_024)]
@@ -202,17 +186,57 @@ def train(
         def within(share: float, epoch: int = epoch) -> None:
             advanced("fusion", (epoch + share) / options.epochs)
 
-        losses.append(_epoch(modules, inputs, texts, pairs, optimiser, within))
+        losses.append(_epoch(modules, options.losses, inputs, texts, pairs, optimiser, within))
         if time.monotonic() - started > options.seconds:
             break
     modules.eval()
     for parameter in modules.parameters():
         parameter.requires_grad_(False)
-    return Trained(text, image, price, reviews, WholeVector(fusion, sizes.text).eval(), typical, losses, inputs)
+    whole = WholeVector(modules.fusion, sizes.text).eval()
+    return Trained(text, modules.image, modules.price, modules.reviews, whole, modules.caption, typical, losses, inputs)
+
+
+class _Learned(nn.Module):
+    """The networks that steps change."""
+
+    def __init__(self, options: TrainingOptions) -> None:
+        super().__init__()
+        sizes = options.sizes
+        self.image = _named(IMAGE, "image", options.image)(sizes.image)
+        self.price = PriceEncoder(sizes.price)
+        self.reviews = ReviewsEncoder(sizes.reviews, sizes.text)
+        self.fusion = _named(FUSIONS, "fusion", options.fusion)(sizes)
+        self.caption = nn.Linear(sizes.text, sizes.image, bias=False)
+
+    def step(self, inputs: Inputs, texts: Tensor, batch: Tensor) -> Step:
+        """`batch` int64 (B, 2) are pairs of products; `texts` float32 (products, text) of unit length."""
+        rows = batch.T.reshape(-1)
+        pictures, present = self.image(inputs.pixels[rows]), inputs.present[rows]
+        # Any subset of modalities must give a usable vector; at least one stays.
+        kept = (torch.rand_like(present) > MODALITY_DROPOUT).float() * present
+        kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
+        joint = self.fusion(
+            texts[rows],
+            pictures,
+            self.price(inputs.price[rows]),
+            self.reviews(inputs.ratings[rows], inputs.review_text[rows]),
+            kept,
+        )
+        first, second = batch.T
+        off_diagonal = ~torch.eye(len(batch), dtype=torch.bool)
+        same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
+        return Step(joint, pictures, unit(self.caption(texts[rows])), present[:, 1].bool(), same)
+
+
+def _named(known: Mapping[str, T], what: str, name: str) -> T:
+    if name not in known:
+        raise ConfigurationError(f"{what} is {name!r}; one of {', '.join(sorted(known))} is needed")
+    return known[name]
 
 
 def _epoch(
-    modules: nn.ModuleList,
+    modules: _Learned,
+    weights: Mapping[str, float],
     inputs: Inputs,
     texts: Tensor,
     pairs: Tensor,
@@ -220,9 +244,11 @@ def _epoch(
     advanced: Callable[[float], None],
 ) -> float:
     modules.train()
+    losses = [(weight, _named(LOSSES, "a loss", name)) for name, weight in weights.items()]
     total, batches = 0.0, [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]
     for done, batch in enumerate(batches):
-        loss = _loss(modules, inputs, texts, batch)
+        step = modules.step(inputs, texts, batch)
+        loss = torch.stack([weight * judged(step) for weight, judged in losses]).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
@@ -230,31 +256,3 @@ def _epoch(
         total += loss.item()
         advanced((done + 1) / len(batches))
     return total / max(len(batches), 1)
-
-
-def _loss(modules: nn.ModuleList, inputs: Inputs, texts: Tensor, batch: Tensor) -> Tensor:
-    """Products of one shopper have near joint vectors, near pictures, and pictures near their words."""
-    image, price, reviews, fusion, caption = modules
-    rows = batch.T.reshape(-1)
-    half = len(batch)
-    pictures = image(inputs.pixels[rows])
-    present = inputs.present[rows]
-    # Any subset of modalities must give a usable vector; at least one stays.
-    kept = (torch.rand_like(present) > MODALITY_DROPOUT).float() * present
-    kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
-    joint = fusion(
-        texts[rows], pictures, price(inputs.price[rows]), reviews(inputs.ratings[rows], inputs.review_text[rows]), kept
-    )
-    first, second = batch.T
-    off_diagonal = ~torch.eye(half, dtype=torch.bool)
-    same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
-    loss = info_nce(joint[:half], joint[half:], same)
-    seen = present[:half, 1].bool()
-    if int(seen.sum()) > 1:
-        twice = same[seen][:, seen]
-        words = nn.functional.normalize(caption(texts[first[seen]]), dim=1)
-        loss = loss + info_nce(pictures[:half][seen], words, twice)
-        both = seen & present[half:, 1].bool()
-        if int(both.sum()) > 1:
-            loss = loss + 0.5 * info_nce(pictures[:half][both], pictures[half:][both], same[both][:, both])
-    return loss

@@ -14,7 +14,8 @@ from freshet.domain.reviews import Review
 from freshet.representation.data import TrainingData, training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
-from freshet.representation.train import Trained, TrainingOptions, train
+from freshet.representation.options import TrainingOptions
+from freshet.representation.train import Trained, train
 
 KINDS = {"coat": (200, 30, 30), "scarf": (30, 200, 30), "boot": (30, 30, 200), "hat": (120, 120, 10)}
 OPTIONS = TrainingOptions(seed=3, epochs=2, seconds=600.0)

@@ -20,8 +20,8 @@ from freshet.representation import manifest as card
 from freshet.representation.data import read_folder, training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
-from freshet.representation.networks import Sizes
-from freshet.representation.train import Trained, TrainingOptions, pairs_of, train
+from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.train import Trained, pairs_of, train
 
 LAYOUT = Layout("m", tuple(Segment(Modality(name), getattr(Sizes(), name)) for name in Modality))
 
