@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
+from benchmarks.models import model_folder
 from benchmarks.report import report
 from freshet import bootstrap
 from freshet.domain.products import Product
@@ -74,7 +75,7 @@ def measure(folder: Path, most: int) -> tuple[dict[str, Any], dict[str, int]]:
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory(prefix="freshet-catalog-") as home,
-        LocalStack(Path(home), {"log_level": "warning"}, usual_ports=False) as stack,
+        LocalStack(Path(home), {"model_dir": model_folder(), "log_level": "warning"}, usual_ports=False) as stack,
     ):
         settings = stack.settings
         stack.stop_component("catalog")

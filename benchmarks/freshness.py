@@ -2,9 +2,8 @@
 
     python -m benchmarks.freshness [--seconds 20] [--rate 200] [--json]
 
-Starts Kafka, the workers and the recommend service of its own; with a trained model in FRESHET_MODEL_DIR also Triton,
-Milvus and the catalogue and index workers, and then measures new products too. Clicks come at `--rate` a second in the
-background while samples are taken one after the other.
+Starts the whole stack of its own. Clicks come at `--rate` a second in the background while samples are taken one after
+the other. With `--clicks-only` no Triton, Milvus and catalogue worker run, and no new product is measured.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ import grpc
 import numpy as np
 import uvloop
 
+from benchmarks.models import model_folder
 from benchmarks.report import report
 from freshet import bootstrap
 from freshet.adapters.kafka import Producer, ensure_topics
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="freshet-freshness-") as folder:
-        whole = not arguments.clicks_only and (Settings().model_dir / "model.json").is_file()
+        whole = not arguments.clicks_only
         with _stack(Path(folder), whole) as settings:
             layout = bootstrap.model_manifest(settings).layout
             publish_catalogue(settings, layout, PRODUCTS)
@@ -75,7 +75,7 @@ def main() -> None:
 def _stack(folder: Path, whole: bool) -> Iterator[Settings]:
     """Settings that reach what was started."""
     if whole:
-        with LocalStack(folder / "stack", usual_ports=False) as stack:
+        with LocalStack(folder / "stack", {"model_dir": model_folder()}, usual_ports=False) as stack:
             yield stack.settings
         return
     write_manifest(folder / "model")
