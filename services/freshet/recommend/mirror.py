@@ -47,8 +47,8 @@ class FeedRecord(Protocol):
     def value(self) -> bytes | None: ...
 
 
-LOGGED_CHANGES = 500
-"""So many of the last changes are known one by one."""
+LOGGED_CHANGES = 2_000
+"""So many of the last changes of what lies near what are known one by one."""
 _NO_FACTS = Facts("", "", "", (), None, "", "", 0, None)
 
 
@@ -150,14 +150,16 @@ class Mirror:
         time_us = message.event_time.seconds * 1_000_000 + message.event_time.nanos // 1_000
         self.times[row] = time_us
         self.event_time_us = max(self.event_time_us, time_us)
-        self._unsettle(row)
         if message.removed:
             self._clear(row)
+            self._unsettle(row)
             return
-        if message.vector:
-            self.vectors[row] = np.frombuffer(message.vector, dtype="<f2")
-        else:
-            self.vectors[row] = 0.0
+        vector = np.frombuffer(message.vector, dtype="<f2") if message.vector else np.zeros(1, np.float32)
+        back = message.available and not self.live[row]
+        if back or self._removed[row] or (self.vectors[row] != vector).any():
+            # A new stock or title alone moves nothing: what was found near others stays true.
+            self._unsettle(row)
+        self.vectors[row] = vector
         self._set_facts(row, message)
         self.live[row] = message.available
         self._removed[row] = False

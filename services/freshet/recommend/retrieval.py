@@ -1,8 +1,8 @@
 """Which products lie near a shopper's: from memory, from the index, by an exact scan. May import `mirror`, `ports`.
 
-What lies near a product is found ahead where vectors are scanned, and remembered. It stays exact: products that changed
-since are compared with every query again, and a product that changed itself is sought anew. Filters and what a shopper
-has seen are applied afterwards.
+What lies near a product is found ahead, while nobody waits for the index, and remembered. It stays exact: products that
+changed since are compared with every query again, and a product that changed itself is sought anew. Filters and what a
+shopper has seen are applied afterwards.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ from freshet.settings import RecommendSettings
 INDEX_SECONDS = 0.25
 INDEX_LEAST_SECONDS = 0.004
 """With less time than this the index is not asked at all."""
-REMEMBERED = 20_000
+REMEMBERED = 100_000
+"""Products; what lies near one takes about 1 kB."""
 FRESH_MOST = 50
-IDLE_SECONDS = 0.25
 SHARE_OF_TIME = 0.3
-"""Finding ahead takes no more than this of the process's time."""
+"""Finding ahead takes no more than this of the process's time, or of one of the index's cores."""
+AHEAD_AT_ONCE = 16
+"""Products that one question to the index is about, where nobody waits for it."""
+AHEAD_SECONDS = 5.0
+LOOKED_AT_ONCE = 2_000
+BETWEEN_ROUNDS_SECONDS = 5.0
+"""New products, and what was forgotten because it changed, are looked for so often."""
 
 Rows: TypeAlias = NDArray[np.intp]
 _Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -41,7 +47,7 @@ _Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
 class Near:
     """The neighbours of one row, best first, as of the mirror's change number `at`."""
 
-    rows: Rows
+    rows: NDArray[np.integer]
     at: int
 
 
@@ -67,22 +73,56 @@ class Retriever:
     def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings) -> None:
         self._mirror, self._index, self._settings = mirror, index, settings
         self._near: OrderedDict[int, Near] = OrderedDict()
+        self._asking = 0
+        """Requests that wait for the index."""
+        self._nobody_asks = asyncio.Event()
+        self._nobody_asks.set()
 
     async def run(self, weights: RankingWeights) -> None:
-        """Find ahead what is near each product, by these weights, until cancelled. Not where an index is asked."""
-        row = 0
+        """Find ahead what is near each product, by these weights, until cancelled."""
+        mirror = self._mirror
+        await mirror.filled.wait()
+        begin = 0
         while True:
-            mirror = self._mirror
-            ready = mirror.filled.is_set() and not self._indexed(False)
-            if not ready or row >= min(mirror.count, REMEMBERED):
-                await asyncio.sleep(IDLE_SECONDS)
+            rows, begin = self._unknown(begin)
+            if begin >= mirror.count and not len(rows):
+                begin = 0
+                await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
                 continue
             begun = time.monotonic()
-            if mirror.live[row] and row not in self._near:
-                vectors = mirror.layout.weighted(mirror.vectors[row : row + 1], weights.modalities)
-                self._keep(row, self._scan_all(vectors)[0])
-                await asyncio.sleep((time.monotonic() - begun) * (1.0 / SHARE_OF_TIME - 1.0))
-            row += 1
+            try:
+                await self._find_ahead(rows, mirror.layout.weighted(mirror.vectors[rows], weights.modalities))
+            except DependencyDown:
+                await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
+            await asyncio.sleep((time.monotonic() - begun) * (1.0 / SHARE_OF_TIME - 1.0))
+            await self._nobody_asks.wait()
+
+    def _unknown(self, begin: int) -> tuple[Rows, int]:
+        """Some rows from `begin` on whose neighbours are not known, and the row after those looked at."""
+        mirror = self._mirror
+        most = AHEAD_AT_ONCE if self._indexed(False) else 1
+        end = min(begin + LOOKED_AT_ONCE, mirror.count)
+        rows: list[int] = []
+        if len(self._near) < REMEMBERED:
+            for row in (begin + np.flatnonzero(mirror.live[begin:end])).tolist():
+                if not self._known(row):
+                    rows.append(row)
+                    if len(rows) == most:
+                        end = row + 1
+                        break
+        return np.array(rows, np.intp), end
+
+    async def _find_ahead(self, rows: Rows, vectors: Matrix) -> None:
+        if not len(rows):
+            return
+        if self._indexed(False):
+            at = self._settled_change()
+            numbers, _ = await _ask(self._index, vectors, self._settings.candidates_per_source, AHEAD_SECONDS)
+            found = [Near(near[near >= 0], at) for near in self._mirror.rows_of(numbers)]
+        else:
+            found = self._scan_all(vectors)
+        for row, near in zip(rows.tolist(), found, strict=True):
+            self._keep(row, near)
 
     def begin(
         self,
@@ -117,7 +157,15 @@ class Retriever:
         search.asking = asyncio.get_running_loop().create_task(
             _ask(self._index, vectors[search.missing], wanted, min(seconds, INDEX_SECONDS))
         )
+        self._asking += 1
+        self._nobody_asks.clear()
+        search.asking.add_done_callback(self._answered)
         return search
+
+    def _answered(self, _: asyncio.Task[_Answer]) -> None:
+        self._asking -= 1
+        if not self._asking:
+            self._nobody_asks.set()
 
     async def finish(self, search: Search, missing: list[str]) -> tuple[list[Rows], Rows]:
         """Allowed rows near each query, and those that changed since these were sought and may be nearer."""
@@ -191,17 +239,18 @@ class Retriever:
         return int(self._mirror.changed_at[unsettled].min()) - 1 if len(unsettled) else self._mirror.changes
 
     def _recall(self, row: int) -> Near | None:
-        near = self._near.get(row)
-        if near is None:
-            return None
-        if self._mirror.changed_at[row] > near.at or near.at < self._mirror.logged_since:
-            del self._near[row]
+        if not self._known(row):
+            self._near.pop(row, None)
             return None
         self._near.move_to_end(row)
-        return near
+        return self._near[row]
+
+    def _known(self, row: int) -> bool:
+        near = self._near.get(row)
+        return near is not None and self._mirror.changed_at[row] <= near.at and near.at >= self._mirror.logged_since
 
     def _keep(self, row: int, near: Near) -> None:
-        self._near[row] = near
+        self._near[row] = Near(near.rows.astype(np.int32), near.at)
         self._near.move_to_end(row)
         if len(self._near) > REMEMBERED:
             self._near.popitem(last=False)

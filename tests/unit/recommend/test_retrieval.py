@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from freshet.adapters.memory_index import MemoryIndex
 from freshet.domain.progress import Position
-from freshet.domain.representations import Matrix, pack
+from freshet.domain.representations import Matrix, Modality, pack
+from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.recommend.mirror import LOGGED_CHANGES, Mirror
 from freshet.recommend.retrieval import Retriever
@@ -53,8 +54,19 @@ class Catalogue:
         vector = LAYOUT.assemble(
             {s.name: self.random.standard_normal(s.size).astype(np.float32) for s in LAYOUT.segments}
         )
+        self.publish(number, vector, removed=removed)
+
+    def restock(self, number: int, available: bool) -> None:
+        """The same vector again; nothing for a product that was removed."""
+        row = self.mirror.rows_of(np.array([number]))[0]
+        if self.mirror.known(row):
+            self.publish(number, self.mirror.vectors[row], available=available)
+
+    def publish(
+        self, number: int, vector: NDArray[np.float32], *, removed: bool = False, available: bool = True
+    ) -> None:
         message = Representation(
-            product_id=f"p{number}", product_number=number, model_version="m1", removed=removed, available=True
+            product_id=f"p{number}", product_number=number, model_version="m1", removed=removed, available=available
         )
         if not removed:
             message.vector = pack(vector)
@@ -102,6 +114,8 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("change"), st.integers(1, 60)),
         st.tuples(st.just("remove"), st.integers(1, 40)),
+        st.tuples(st.just("sold out"), st.integers(1, 40)),
+        st.tuples(st.just("back"), st.integers(1, 40)),
         st.tuples(st.just("settle"), st.just(0)),
         st.tuples(st.just("search"), st.integers(1, 40)),
     ),
@@ -121,6 +135,8 @@ def test_the_best_are_always_among_what_is_found(retrieval: str, listed: list[tu
                 shop.change(number)
             elif action == "remove":
                 shop.change(number, removed=True)
+            elif action in ("sold out", "back"):
+                shop.restock(number, action == "back")
             elif action == "settle":
                 await shop.settle()
             else:
@@ -149,6 +165,32 @@ async def test_what_was_found_is_remembered_until_the_product_itself_changes() -
     shop.change(1)
     await shop.search([1, 2])
     assert shop.index.asked == 3
+
+
+async def test_what_changes_no_vector_is_no_reason_to_compare_again() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    shop.restock(9, True)
+    assert not len(shop.mirror.unsettled())
+    shop.restock(9, False)
+    await shop.settle()
+    shop.restock(9, True)
+    assert shop.mirror.unsettled().tolist() == shop.mirror.rows_of(np.array([9])).tolist()
+
+
+async def test_neighbours_are_found_ahead_through_the_index_too() -> None:
+    shop = catalogue("index")
+    await shop.settle()
+    shop.mirror.filled.set()
+    ahead = asyncio.create_task(shop.retriever.run(RankingWeights(dict.fromkeys(Modality, 1.0))))
+    async with asyncio.timeout(60.0):
+        while shop.index.asked < 40:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.01)
+    ahead.cancel()
+    found, vectors = await shop.search([1, 7])
+    assert shop.index.asked == 40
+    for near, vector in zip(found, vectors, strict=True):
+        assert shop.best(vector, shop.mirror.live[: shop.mirror.count]) <= near
 
 
 async def test_after_very_many_changes_the_index_is_asked_again() -> None:
