@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
+from pymilvus import AsyncMilvusClient
 
 from freshet.adapters.memory_index import MemoryIndex
 from freshet.adapters.milvus import MilvusIndex
@@ -75,6 +76,29 @@ async def test_more_rows_than_one_call_holds_are_all_there(index: VectorIndex) -
             if await index.count() == 1_201:
                 return
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.stack
+async def test_what_a_load_leaves_in_growing_segments_is_sealed_and_gets_its_graph(
+    milvus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freshet.adapters.milvus.PAUSE_SECONDS", 0.1)
+    rows = 6_000
+    index = MilvusIndex(milvus, layout())
+    await index.ensure()
+    vectors = np.random.default_rng(0).standard_normal((rows, SIZE)).astype(np.float32)
+    await index.upsert(np.arange(1, rows + 1), vectors)
+    client = AsyncMilvusClient(milvus.replace("milvus://", "http://"))
+    try:
+        async with asyncio.timeout(120):
+            while True:
+                described = await client.describe_index(index.collection, "vector")
+                if int(described["indexed_rows"]) >= rows:
+                    break
+                await asyncio.sleep(0.2)
+    finally:
+        await client.close()
+        await index.close()
 
 
 @pytest.mark.stack
