@@ -2,8 +2,11 @@
 
     python -m benchmarks.recommend [--products 105542] [--seconds 10] [--json]
 
-The floor is the sum of three medians: a gRPC call that does nothing (grpc.health.v1 on the same server), the same
-Milvus search, and the same profile read. Vectors are random around themes, published ready-made and upserted directly:
+The index is asked once Milvus has built its graph over what was loaded. In the last row one caller asks again, when
+what lies near many of the shoppers' products is remembered. The floor is the sum of three medians: a gRPC call that
+does nothing (grpc.health.v1 on the same server), the same Milvus search, and the same profile read.
+
+Vectors are random around themes, published ready-made and upserted directly:
 the size is that of hm_full_tables, its content plays no part. Milvus, Kafka and the service are real processes.
 """
 
@@ -25,11 +28,13 @@ import grpc
 import numpy as np
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pymilvus import AsyncMilvusClient
 
 from benchmarks.freshness import publish_catalogue, segments, write_manifest
 from benchmarks.report import report
 from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
+from freshet.adapters.milvus import SEALED_LEAST_ROWS
 from freshet.domain import profiles
 from freshet.domain.interactions import Kind
 from freshet.domain.progress import Advance
@@ -43,7 +48,8 @@ from freshet.v1 import recommendation_service_pb2_grpc as rpc
 
 USERS = 1_000
 TOUCHES = 24
-CALLERS = (1, 8, 32)
+CALLERS = (1, 8, 32, 1)
+GRAPH_SECONDS = 300.0
 
 
 def main() -> None:
@@ -68,7 +74,8 @@ def main() -> None:
             p50 = measured[0]["p50_ms"]
             summary |= {"p50_ms": p50, "floor_ms": sum(floor.values()), "floor": floor}
             summary["p50_ratio_to_floor"] = p50 / sum(floor.values())
-            for row in measured:
+            summary["remembered_p50_ms"] = measured[-1]["p50_ms"]
+            for row in measured[:-1]:
                 summary[f"answers_per_second_{row['callers']}"] = row["answers_per_second"]
                 summary[f"p99_ms_{row['callers']}"] = row["p99_ms"]
         else:
@@ -101,6 +108,7 @@ async def _whole(settings: Settings, products: int, seconds: float) -> tuple[dic
         numbers = np.arange(1, products + 1, dtype=np.int64)
         for start in range(0, products, 2_000):
             await index.upsert(numbers[start : start + 2_000], vectors[start : start + 2_000])
+        await _until_built(settings, index.collection, products)
         ends = await asyncio.to_thread(_ends, settings)
         steps = [Advance(settings.topics.representations, p, 0, end, 0) for p, end in ends.items() if end]
         store.apply("index", [], [], steps)
@@ -111,6 +119,18 @@ async def _whole(settings: Settings, products: int, seconds: float) -> tuple[dic
             rows = [await _load(address, callers, seconds) for callers in CALLERS]
     await index.close()
     return floor, rows
+
+
+async def _until_built(settings: Settings, collection: str, products: int) -> None:
+    client = AsyncMilvusClient(settings.index_url.replace("milvus://", "http://"))
+    async with asyncio.timeout(GRAPH_SECONDS):
+        while await _indexed(client, collection) < products - SEALED_LEAST_ROWS:  # noqa: ASYNC110 - nothing announces it
+            await asyncio.sleep(0.5)
+    await client.close()
+
+
+async def _indexed(client: AsyncMilvusClient, collection: str) -> int:
+    return int((await client.describe_index(collection, "vector"))["indexed_rows"])
 
 
 def _write_profiles(settings: Settings, store: Any, products: int) -> None:

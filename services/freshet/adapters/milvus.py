@@ -111,24 +111,32 @@ class MilvusIndex:
             with tracing.span("milvus upsert", rows=len(rows)):
                 await self._asked(client.upsert(self.collection, rows, timeout=self._timeout_seconds))
         self._unsealed += len(numbers)
-        if self._pause is not None:
-            self._pause.cancel()
         if self._unsealed >= SEALED_ROWS:
             self._seal()
         elif self._unsealed >= SEALED_LEAST_ROWS:
-            self._pause = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._seal)
+            self._seal_later()
+
+    def _seal_later(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        self._pause = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._seal)
 
     def _seal(self) -> None:
         """End the growing segments in the background. Milvus does so by itself only at hundreds of megabytes."""
-        if self._sealing is None or self._sealing.done():
-            self._unsealed = 0
-            self._sealing = asyncio.get_running_loop().create_task(self._flush())
+        if self._sealing is not None and not self._sealing.done():
+            self._seal_later()
+            return
+        rows, self._unsealed = self._unsealed, 0
+        self._sealing = asyncio.get_running_loop().create_task(self._flush(rows))
 
-    async def _flush(self) -> None:
+    async def _flush(self, rows: int) -> None:
         try:
             await self._asked(self._connected().flush(self.collection, timeout=self._timeout_seconds))
         except DependencyDown as error:
-            log.warning("segments were not sealed; searches stay slower until they are", detail=error.detail)
+            # Milvus takes one flush in ten seconds, and none while it is away.
+            log.info("segments could not be sealed yet; searches are slower until they are", detail=error.detail)
+            self._unsealed += rows
+            self._seal_later()
 
     async def delete(self, numbers: NDArray[np.int64]) -> None:
         """Remove; numbers that are not there are no error. Raises DependencyDown."""

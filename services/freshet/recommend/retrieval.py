@@ -35,6 +35,8 @@ SHARE_OF_TIME = 0.3
 AHEAD_AT_ONCE = 16
 """Products that one question to the index is about, where nobody waits for it."""
 AHEAD_SECONDS = 5.0
+QUIET_SECONDS = 0.25
+"""The index is asked ahead only when no request has asked it for so long."""
 LOOKED_AT_ONCE = 2_000
 BETWEEN_ROUNDS_SECONDS = 5.0
 """New products, and what was forgotten because it changed, are looked for so often."""
@@ -73,10 +75,8 @@ class Retriever:
     def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings) -> None:
         self._mirror, self._index, self._settings = mirror, index, settings
         self._near: OrderedDict[int, Near] = OrderedDict()
-        self._asking = 0
-        """Requests that wait for the index."""
-        self._nobody_asks = asyncio.Event()
-        self._nobody_asks.set()
+        self._asked_at = -QUIET_SECONDS
+        """When a request last asked the index; monotonic seconds."""
 
     async def run(self, weights: RankingWeights) -> None:
         """Find ahead what is near each product, by these weights, until cancelled."""
@@ -95,7 +95,8 @@ class Retriever:
             except DependencyDown:
                 await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
             await asyncio.sleep((time.monotonic() - begun) * (1.0 / SHARE_OF_TIME - 1.0))
-            await self._nobody_asks.wait()
+            while (quiet := time.monotonic() - self._asked_at) < QUIET_SECONDS:
+                await asyncio.sleep(QUIET_SECONDS - quiet)
 
     def _unknown(self, begin: int) -> tuple[Rows, int]:
         """Some rows from `begin` on whose neighbours are not known, and the row after those looked at."""
@@ -157,15 +158,8 @@ class Retriever:
         search.asking = asyncio.get_running_loop().create_task(
             _ask(self._index, vectors[search.missing], wanted, min(seconds, INDEX_SECONDS))
         )
-        self._asking += 1
-        self._nobody_asks.clear()
-        search.asking.add_done_callback(self._answered)
+        self._asked_at = time.monotonic()
         return search
-
-    def _answered(self, _: asyncio.Task[_Answer]) -> None:
-        self._asking -= 1
-        if not self._asking:
-            self._nobody_asks.set()
 
     async def finish(self, search: Search, missing: list[str]) -> tuple[list[Rows], Rows]:
         """Allowed rows near each query, and those that changed since these were sought and may be nearer."""
