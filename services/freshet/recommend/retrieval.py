@@ -84,6 +84,10 @@ class Retriever:
         await mirror.filled.wait()
         begin = 0
         while True:
+            quiet = time.monotonic() - self._asked_at
+            if quiet < QUIET_SECONDS:
+                await asyncio.sleep(QUIET_SECONDS - quiet)
+                continue
             rows, begin = self._unknown(begin)
             if begin >= mirror.count and not len(rows):
                 begin = 0
@@ -95,8 +99,6 @@ class Retriever:
             except DependencyDown:
                 await asyncio.sleep(BETWEEN_ROUNDS_SECONDS)
             await asyncio.sleep((time.monotonic() - begun) * (1.0 / SHARE_OF_TIME - 1.0))
-            while (quiet := time.monotonic() - self._asked_at) < QUIET_SECONDS:
-                await asyncio.sleep(QUIET_SECONDS - quiet)
 
     def _unknown(self, begin: int) -> tuple[Rows, int]:
         """Some rows from `begin` on whose neighbours are not known, and the row after those looked at."""
