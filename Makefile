@@ -35,8 +35,9 @@ lint: setup ## Style, types and layers; reports everything, then fails if anythi
 format: setup ## Put the code into the project's form
 	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
 
-proto: setup ## Generate the stubs beside the .proto files
+proto: setup ## Generate the stubs beside the .proto files, and docs/api.md
 	@PYTHON=$(CURDIR)/.venv/bin/python proto/generate.sh
+	@.venv/bin/python proto/reference.py
 
 tools: ## Helm and kubeconform, built with Go: the chart's tests want them
 	@mkdir -p .freshet/tools

@@ -33,6 +33,12 @@ def test_the_committed_stubs_are_what_the_proto_files_generate(tmp_path: Path) -
     assert generated == committed
 
 
+def test_the_reference_is_what_the_comments_say(tmp_path: Path) -> None:
+    page = tmp_path / "api.md"
+    subprocess.run([sys.executable, PROTO / "reference.py", page], check=True)
+    assert page.read_text() == (PROTO.parent / "docs" / "api.md").read_text(), "`make proto` writes docs/api.md anew"
+
+
 def enums(file: FileDescriptor) -> list[EnumDescriptor]:
     nested = [enum for message in file.message_types_by_name.values() for enum in message.enum_types]
     return [*file.enum_types_by_name.values(), *nested]
