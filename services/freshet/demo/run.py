@@ -117,11 +117,10 @@ async def before_and_after(client: ShopClient, shop: Shop, run: str) -> Changed:
         and product is not first
     ]
     clicked = [first, *dice.sample(alike, min(2, len(alike)))]
-    before = await client.recommend(user_id, size=LIST_SIZE)
-    token = ""
+    before = await client.recommend(user_id, page_size=LIST_SIZE, dry_run=True)
     for product in clicked:
-        token = await client.click(user_id, product.product_id)
-    after = await client.recommend(user_id, at_least=[token], size=LIST_SIZE)
+        await client.click(user_id, product.product_id)
+    after = await client.recommend(user_id, page_size=LIST_SIZE, dry_run=True)
     known = {product.product_id: product for product in shop.products}
     return Changed(
         user_id, shown_of(before, known), [_of_product(product) for product in clicked], shown_of(after, known)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-import grpc
-
+from freshet.client import AsyncFreshet
 from freshet.errors import ConfigurationError, DependencyDown
 from freshet.evaluate.held_out import HeldOut
 from freshet.evaluate.metrics import Quality, ease, from_lists, from_scores, popularity, tf_idf
 from freshet.v1 import recommendation_service_pb2 as pb
-from freshet.v1 import recommendation_service_pb2_grpc
 
 AT_ONCE = 8
 TIMEOUT_SECONDS = 30.0
@@ -32,15 +30,15 @@ async def ask_all(
     """
     room = asyncio.Semaphore(AT_ONCE)
     degraded = 0
-    async with grpc.aio.insecure_channel(target) as channel:
-        stub = recommendation_service_pb2_grpc.RecommendationServiceStub(channel)  # type: ignore[no-untyped-call]
+    async with AsyncFreshet(recommend=target, timeout=TIMEOUT_SECONDS) as client:
 
         async def one(user: int) -> list[tuple[str, float]]:
             nonlocal degraded
-            request = pb.RecommendRequest(user_id=data.users[user], page_size=10, diversity=0.0, dry_run=True)
-            request.filter.excluded_product_ids.extend(data.seen_ids(user))
+            wanted = pb.Filter(excluded_product_ids=data.seen_ids(user))
             async with room:
-                answer = await stub.Recommend(request, timeout=TIMEOUT_SECONDS)
+                answer = await client.recommend(
+                    data.users[user], page_size=10, filter=wanted, diversity=0.0, dry_run=True
+                )
             if answer.basis != pb.PROFILE and answer.freshness.degraded:
                 raise DependencyDown("recommend", "; ".join(answer.freshness.degraded_reasons))
             if answer.basis != pb.PROFILE:
@@ -52,10 +50,7 @@ async def ask_all(
             answered()
             return [(product.product_id, product.score) for product in answer.products]
 
-        try:
-            return list(await asyncio.gather(*(one(user) for user in users))), degraded
-        except grpc.aio.AioRpcError as error:
-            raise DependencyDown("recommend", f"{target}: {error.code().name}: {error.details()}") from error
+        return list(await asyncio.gather(*(one(user) for user in users))), degraded
 
 
 def live_quality(lists: Sequence[Sequence[tuple[str, float]]], data: HeldOut, users: Sequence[int]) -> Quality:

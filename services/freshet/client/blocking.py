@@ -1,0 +1,183 @@
+"""The client for ordinary code. May be shared by threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import stamina
+
+from freshet.client import calls
+from freshet.client.calls import Call, Event, Kind, Published, Streamed, Tokens
+from freshet.client.failures import failure, is_transient
+from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2, product_pb2, recommendation_service_pb2_grpc
+from freshet.v1 import recommendation_service_pb2 as pb
+
+A = TypeVar("A")
+
+
+class Freshet:
+    """Connections to the ingest and the recommend service; a context manager.
+
+    Every call has a deadline (`timeout`, seconds) and is tried again while the service is away, up to `attempts` times.
+    Events get ids before they are sent, so that one that was sent twice counts once. What this client published of a
+    shopper counts in what it recommends to them. Raises Refused, NotFound, Unavailable.
+    """
+
+    def __init__(
+        self,
+        recommend: str = "127.0.0.1:7070",
+        ingest: str = "127.0.0.1:7071",
+        *,
+        timeout: float = 5.0,
+        attempts: int = 5,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """`recommend` and `ingest` are HOST:PORT; `credentials` are those of TLS. Connects on first use."""
+
+        def channel(address: str) -> grpc.Channel:
+            return grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
+
+        self._channels = (channel(ingest), channel(recommend))
+        self._stubs: dict[str, Any] = {
+            "ingest": ingestion_service_pb2_grpc.IngestionServiceStub(self._channels[0]),  # type: ignore[no-untyped-call]
+            "recommend": recommendation_service_pb2_grpc.RecommendationServiceStub(self._channels[1]),  # type: ignore[no-untyped-call]
+        }
+        self._timeout, self._attempts = timeout, attempts
+        self._tokens, self._lock = Tokens(), threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for channel in self._channels:
+            channel.close()
+
+    # --- publishing
+
+    def publish_products(self, events: Iterable[product_pb2.ProductEvent | product_pb2.Product]) -> Published:
+        """Products (upserts), patches and removals, any number of them; a thousand at a time."""
+        return self._publish(calls.publish_products, calls.batches(calls.product_events(events)))
+
+    def publish_reviews(self, reviews: Iterable[product_pb2.Review]) -> Published:
+        return self._publish(calls.publish_reviews, calls.batches(reviews))
+
+    def publish_interactions(self, interactions: Iterable[interaction_pb2.Interaction]) -> Published:
+        answers = []
+        for batch in calls.batches(interactions):
+            answer = self._ask(calls.publish_interactions(batch, self._timeout))
+            with self._lock:
+                self._tokens.remember((event.user_id for event in batch), answer.consistency_token)
+            answers.append(answer)
+        return calls.collected(answers)
+
+    def click(
+        self, user_id: str, product_id: str, kind: Kind = "CLICK", *, attribution_token: str = "", session_id: str = ""
+    ) -> Published:
+        """One interaction, of any kind. `attribution_token` is that of the answer which showed the product."""
+        event = interaction_pb2.Interaction(
+            user_id=user_id,
+            product_id=product_id,
+            kind=kind,
+            attribution_token=attribution_token,
+            session_id=session_id,
+        )
+        return self.publish_interactions([event])
+
+    def publish_stream(self, events: Iterable[Event], *, timeout: float | None = None) -> Streamed:
+        """Products, reviews and interactions, mixed, over one stream. A bad event is counted and told, and the rest
+        goes on. Not tried again: of a stream that broke nobody knows how far it came."""
+        try:
+            answer = self._stubs["ingest"].PublishStream(map(calls.streamed, events), timeout=timeout)
+        except grpc.RpcError as error:
+            raise failure("ingest", error) from error
+        return calls.stream_result(answer)
+
+    # --- asking
+
+    def recommend(
+        self,
+        user_id: str,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        filter: pb.Filter | None = None,
+        weights: pb.ModalityWeights | None = None,
+        diversity: float | None = None,
+        at_least: Sequence[str] = (),
+        session_id: str = "",
+        dry_run: bool = False,
+        wait: float = 1.0,
+    ) -> pb.RecommendResponse:
+        """What this shopper may want next (docs/api.md, RecommendRequest).
+
+        It waits up to `wait` seconds for `at_least` and for what this client published of the shopper; whether that was
+        reached stands in `freshness.at_least_reached`.
+        """
+        with self._lock:
+            own = self._tokens.of(user_id)
+        call = calls.recommend(
+            user_id,
+            page_size=page_size,
+            page_token=page_token,
+            filter=filter,
+            weights=weights,
+            diversity=diversity,
+            at_least=(*own, *at_least),
+            session_id=session_id,
+            dry_run=dry_run,
+            wait_seconds=wait,
+            seconds=self._timeout,
+        )
+        return self._ask(call)
+
+    def recommend_pages(self, user_id: str, **arguments: Any) -> Iterator[pb.RecommendResponse]:
+        """The pages of one ranking, one after the other; arguments as for `recommend`."""
+        answer = self.recommend(user_id, **arguments)
+        yield answer
+        while answer.next_page_token:
+            answer = self.recommend(user_id, **arguments, page_token=answer.next_page_token)
+            yield answer
+
+    def list_similar(
+        self,
+        product_id: str,
+        *,
+        page_size: int = 0,
+        filter: pb.Filter | None = None,
+        weights: pb.ModalityWeights | None = None,
+        at_least: Sequence[str] = (),
+        wait: float = 1.0,
+    ) -> pb.ListSimilarProductsResponse:
+        """Products like this one. Raises NotFound."""
+        call = calls.list_similar(
+            product_id,
+            page_size=page_size,
+            filter=filter,
+            weights=weights,
+            at_least=at_least,
+            wait_seconds=wait,
+            seconds=self._timeout,
+        )
+        return self._ask(call)
+
+    def _publish(self, call: Callable[[Any, float], Call[Any]], batches: Iterable[Any]) -> Published:
+        return calls.collected(self._ask(call(batch, self._timeout)) for batch in batches)
+
+    def _ask(self, call: Call[A]) -> A:
+        method = getattr(self._stubs[call.service], call.method)
+        try:
+            for attempt in stamina.retry_context(on=is_transient, attempts=self._attempts, timeout=None):
+                with attempt:
+                    answer: A = method(call.request, timeout=call.seconds)
+        except grpc.RpcError as error:
+            raise failure(call.service, error) from error
+        return answer
