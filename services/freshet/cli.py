@@ -20,6 +20,7 @@ from freshet.errors import FreshetError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "local": ("freshet.local.commands", "app", "Start, watch and stop the whole system on this machine."),
     "demo": ("freshet.demo.commands", "app", "A shop of its own: train, publish, click, and see the answer change."),
+    "doctor": ("freshet.doctor.commands", "app", "Check every connection and version, and say what to do."),
     "publish": ("freshet.ingest.commands", "publish_app", "Publish products, reviews or interactions from files."),
     "import": ("freshet.ingest.commands", "import_app", "Publish a known data set."),
     "recommend": ("freshet.recommend.commands", "recommend_app", "Ask a running service what a shopper may want."),
@@ -33,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "db": ("freshet.adapters.sql.commands", "app", "Look at and upgrade the database."),
 }
 """Name → (module, Typer application, help), in the order in which `--help` shows them."""
-CLIENTS = frozenset({"publish", "import", "recommend", "console", "lag", "dead-letters", "db"})
+CLIENTS = frozenset({"doctor", "publish", "import", "recommend", "console", "lag", "dead-letters", "db"})
 """Commands that speak to a system: to the local stack when one runs, unless the environment names another."""
 
 

@@ -19,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import Producer as ConfluentProducer
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
 from freshet.domain.progress import Position
@@ -42,15 +43,14 @@ def _dependency_down(error: KafkaError | KafkaException) -> DependencyDown:
     return DependencyDown("kafka", inner.str() if isinstance(inner, KafkaError) else str(inner))
 
 
-def ensure_topics(url: str, topics: Topics, timeout_seconds: float = 30.0) -> list[str]:
-    """Create the topics that are missing and return their names. Topics that exist are left as they are.
+def _admin(url: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap_servers(url), "socket.timeout.ms": 10_000, "log_level": 0})
 
-    Products, reviews and interactions are kept for ever: everything else can be rebuilt from them.
-    Raises DependencyDown.
-    """
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers(url), "socket.timeout.ms": 10_000, "log_level": 0})
+
+def _wanted(topics: Topics) -> dict[str, dict[str, str]]:
+    """The settings of each topic that are not Kafka's own."""
     for_ever = {"retention.ms": "-1", "max.message.bytes": str(RECORD_BYTES)}
-    wanted: dict[str, dict[str, str]] = {
+    return {
         topics.products: for_ever,
         topics.reviews: for_ever,
         topics.interactions: for_ever,
@@ -58,6 +58,40 @@ def ensure_topics(url: str, topics: Topics, timeout_seconds: float = 30.0) -> li
         topics.exposures: {"retention.ms": str(30 * 86_400_000)},
         topics.dead_letters: {"retention.ms": str(90 * 86_400_000), "max.message.bytes": str(2 * RECORD_BYTES)},
     }
+
+
+def topic_faults(url: str, topics: Topics, timeout_seconds: float = 5.0) -> list[str]:
+    """What is wrong with the topics, one sentence each: missing ones, and settings that lose records.
+
+    Raises DependencyDown.
+    """
+    admin, wanted, faults = _admin(url), _wanted(topics), []
+    try:
+        present = admin.list_topics(timeout=timeout_seconds).topics
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted if name in present]
+        asked = admin.describe_configs(resources, request_timeout=timeout_seconds) if resources else {}
+        configured = {resource.name: future.result() for resource, future in asked.items()}
+    except KafkaException as error:
+        raise _dependency_down(error) from error
+    for name, settings in wanted.items():
+        if name not in configured:
+            faults.append(f"topic {name} is missing")
+            continue
+        for key, value in settings.items():
+            found = configured[name][key].value
+            if found != value:
+                faults.append(f"topic {name} has {key}={found}, {value} is needed")
+    return faults
+
+
+def ensure_topics(url: str, topics: Topics, timeout_seconds: float = 30.0) -> list[str]:
+    """Create the topics that are missing and return their names. Topics that exist are left as they are.
+
+    Products, reviews and interactions are kept for ever: everything else can be rebuilt from them.
+    Raises DependencyDown.
+    """
+    admin = _admin(url)
+    wanted = _wanted(topics)
     try:
         present = admin.list_topics(timeout=timeout_seconds).topics
         missing = [
