@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Run a gRPC service: recommend or ingest.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a gRPC service: recommend or ingest.")
 
 
 @app.command("recommend", help="Answer Recommend and ListSimilarProducts (settings: FRESHET_RECOMMEND__…).")

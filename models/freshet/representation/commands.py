@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from freshet.representation.options import TrainingOptions
     from freshet.representation.train import Trained
 
-app = typer.Typer(help="Train the model and write its Triton repository.")
+app = typer.Typer(add_completion=False, help="Train the model and write its Triton repository.")
 
 RANKING: dict[str, float] = {
     "text": 1.0,

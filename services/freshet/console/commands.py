@@ -15,7 +15,9 @@ from freshet.errors import ConfigurationError
 from freshet.settings import Settings
 from freshet.telemetry import configure_logging
 
-app = typer.Typer(help="The web page: lag, freshness, dead letters and a playground.", rich_markup_mode=None)
+app = typer.Typer(
+    add_completion=False, help="The web page: lag, freshness, dead letters and a playground.", rich_markup_mode=None
+)
 STOP_SECONDS = 2
 
 

@@ -21,7 +21,7 @@ from freshet.ingest.commands import end_on_sigterm
 from freshet.representation import manifest
 from freshet.settings import Settings
 
-app = typer.Typer(help="A shop of its own: train, publish, click, and see the answer change.")
+app = typer.Typer(add_completion=False, help="A shop of its own: train, publish, click, and see the answer change.")
 SEED = 20261123
 TRAINED_FOR = "shop"
 

@@ -15,7 +15,7 @@ from freshet.settings import Settings
 
 MARKS = {"good": "[green]✓[/green]", "wrong": "[red]✗[/red]", "not looked at": "[dim]·[/dim]"}
 
-app = typer.Typer(help="Check every connection and version, and say what to do.")
+app = typer.Typer(add_completion=False, help="Check every connection and version, and say what to do.")
 
 
 @app.command()

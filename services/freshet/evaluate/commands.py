@@ -24,7 +24,7 @@ from freshet.evaluate.suites import SUITES
 from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
 from freshet.ingest.sources import hm_interactions, hm_products
 
-app = typer.Typer(no_args_is_help=True, help="Measure the quality of recommendations.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the quality of recommendations.")
 DATASETS = Path("../shared/data")
 PROTOCOL = (
     "P1: model and profiles from train alone; train and valid left out of every ranking; one test purchase a user; "

@@ -30,8 +30,10 @@ from freshet.ingest.records import RecordWriter
 from freshet.ingest.sources import DAY_US, hm_interactions, hm_products
 from freshet.settings import Settings
 
-publish_app = typer.Typer(no_args_is_help=True, help="Publish products, reviews or interactions from files.")
-import_app = typer.Typer(no_args_is_help=True, help="Publish a known data set.")
+publish_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Publish products, reviews or interactions from files."
+)
+import_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish a known data set.")
 ERRORS_SHOWN = 50
 BULK_LINGER_MS = 20.0
 

@@ -28,7 +28,9 @@ from freshet.local.stack import COMPONENTS, LocalStack
 from freshet.local.state import StackStatus, read_status, remove_status, stop_leftovers, take_lock
 from freshet.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Start, watch and stop the whole system on this machine.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Start, watch and stop the whole system on this machine."
+)
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="The stack's home (default: FRESHET_DATA_DIR or .freshet).")

@@ -16,7 +16,7 @@ import typer
 from freshet.errors import ConfigurationError, DependencyDown, InvalidInput, NotFound
 from freshet.settings import Settings
 
-recommend_app = typer.Typer(help="Ask a running service what a shopper may want.")
+recommend_app = typer.Typer(add_completion=False, help="Ask a running service what a shopper may want.")
 _ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 

@@ -26,10 +26,13 @@ from freshet.stream import dead_letters as letters
 from freshet.stream.lag import PartitionLag, worker_status, worker_topics
 from freshet.telemetry import configure_logging
 
-worker_app = typer.Typer(no_args_is_help=True, help="Run a stream worker.", rich_markup_mode=None)
-lag_app = typer.Typer(help="How far each worker is behind.", rich_markup_mode=None)
+worker_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a stream worker.", rich_markup_mode=None)
+lag_app = typer.Typer(add_completion=False, help="How far each worker is behind.", rich_markup_mode=None)
 dead_letters_app = typer.Typer(
-    no_args_is_help=True, help="List, show and replay what could not be read.", rich_markup_mode=None
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show and replay what could not be read.",
+    rich_markup_mode=None,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

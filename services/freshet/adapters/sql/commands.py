@@ -14,7 +14,9 @@ from freshet.adapters.sql.tables import APPLIED_OFFSETS, METADATA
 from freshet.errors import ConfigurationError
 from freshet.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at and upgrade the database.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at and upgrade the database."
+)
 
 Url = Annotated[str, typer.Option("--url", help="Default: FRESHET_DATABASE_URL.", show_default=False)]
 
