@@ -184,6 +184,26 @@ class VectorIndex(Protocol):
     async def close(self) -> None: ...
 
 
+class QueryEncoders(Protocol):
+    """The part of the model that reads what somebody searches for."""
+
+    layout: Layout
+
+    async def encode(self, modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
+        """As `Encoders.encode`."""
+        ...
+
+    async def caption(self, texts: Matrix) -> Matrix:
+        """Where pictures of what texts say would lie: from learned text vectors (rows, text) to (rows, image)."""
+        ...
+
+    async def canary(self) -> None:
+        """As `Encoders.canary`."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Encoders(Protocol):
     """The model that Triton hosts: one encoder per modality, and their fusion."""
 
