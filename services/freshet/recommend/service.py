@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from freshet.ports import VectorIndex
 from freshet.recommend import candidates as generation
 from freshet.recommend.behaviour import BehaviourReader
 from freshet.recommend.candidates import Candidates
+from freshet.recommend.clock import Clock
 from freshet.recommend.exposures import Exposures, new_attribution_token
 from freshet.recommend.filters import allowed_rows
 from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, stream_time_us, understand
@@ -39,23 +40,9 @@ from freshet.recommend.wait import AtLeast
 from freshet.settings import ProfileSettings, RecommendSettings
 from freshet.v1 import recommendation_service_pb2 as pb
 
-ANSWER_SECONDS = 0.01
-"""Kept back from every deadline for ranking and sending."""
 STORE_SECONDS = 0.25
 TRENDING_MOST = 100
 NO_ONE = Touched(np.empty((0, 0), np.float32), np.empty(0, np.float32))
-
-
-@dataclass(slots=True)
-class Clock:
-    """The time left to one call, in seconds, and what had to be left out because of it."""
-
-    until: float
-    missing: list[str] = field(default_factory=list)
-
-    def left(self, longest: float = float("inf")) -> float:
-        """Time a dependency may take now: never into what the answer itself needs."""
-        return max(min(self.until - time.monotonic() - ANSWER_SECONDS, longest), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
