@@ -108,6 +108,17 @@ class CatalogStore(ProgressStore, Protocol):
         """Known products in order of id, for listings and replays."""
         ...
 
+    def vectors(self, after: str, limit: int) -> tuple[list[str], Matrix]:
+        """Products that were not removed and have a vector of `model_version`, in order of id; (products, dimension).
+
+        Both empty where there are none after `after`.
+        """
+        ...
+
+    def encodings(self, product_id: str) -> list[Encoding]:
+        """What each model version that is stored made of one product, in order of version."""
+        ...
+
 
 class ProfileStore(ProgressStore, Protocol):
     """The profile worker's state."""

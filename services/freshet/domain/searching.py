@@ -34,7 +34,7 @@ class SearchWeights:
     text: float = 0.1
     caption: float = 0.1
     image: float = 0.5
-    trending: float = 0.02
+    trending: float = 0.001
 
     def times(self, multipliers: Mapping[str, float]) -> SearchWeights:
         """These weights, each multiplied by what a request asks for (by name; absent means 1)."""
