@@ -271,7 +271,7 @@ def test_a_picture_is_chosen_or_dropped_and_words_narrow_it(page: Page, pictures
         page.set_viewport_size({"width": width, "height": 900})
         page.screenshot(path=pictures / f"search-{scheme}-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.click(".search >> text=Clear")
+    play(page, "regular-3")
     expect(page.locator(".found")).to_be_hidden()
     drop(page, picture(COLOURS["green"]))
     expect(page.locator(".found .what")).to_contain_text("products for the picture")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,25 +144,77 @@ def test_a_filter_holds(shop: Shop) -> None:
     assert {product.price for product in answer.products} <= {13.0, 14.0}
 
 
-def test_the_command_finds_by_words_and_by_a_file(shop: Shop, stack: LocalStack, tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(stack: LocalStack) -> Run:
+    """The `freshet` command, speaking to the stack."""
+
+    def run_(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from freshet.cli import main; main()", "search", *arguments],
+            [sys.executable, "-c", "from freshet.cli import main; main()", *arguments],
             env=environment_of(stack.settings) | {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
+    return run_
+
+
+def test_the_command_finds_by_words_and_by_a_file(shop: Shop, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "picture.png"
     file.write_bytes(picture(4))
-    asked = run("wicker", "--image", str(file), "--category", shop.prefix, "--json")
+    asked = run("search", "wicker", "--image", str(file), "--category", shop.prefix, "--json")
     assert asked.returncode == 0, asked.stderr
     assert json.loads(asked.stdout)["products"][0]["product_id"] == f"{shop.prefix}-4"
-    table = run("walnut chair", "--category", shop.prefix, "-n", "1")
+    table = run("search", "walnut chair", "--category", shop.prefix, "-n", "1")
     assert "Walnut chair" in table.stdout
     file.write_bytes(b"no picture at all")
-    refused = run("--image", str(file))
+    refused = run("search", "--image", str(file))
     assert refused.returncode == 2
     assert refused.stderr.startswith("freshet: image: cannot be read as PNG")
     assert len(refused.stderr.splitlines()) == 1
-    assert run("--image", str(tmp_path / "absent.png")).returncode == 2
-    assert run().returncode == 2
+    assert run("search", "--image", str(tmp_path / "absent.png")).returncode == 2
+    assert run("search").returncode == 2
+
+
+def test_a_product_is_inspected_as_json_and_as_a_page(shop: Shop, run: Run, tmp_path: Path) -> None:
+    product_id = f"{shop.prefix}-0"
+    page = Path(os.environ.get("FRESHET_ARTEFACTS", tmp_path)) / "inspect.html"
+    asked = run("inspect", "product", product_id, "--json", "--html", str(page))
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert found["title"] == "Zircon lantern"
+    assert not found["missing"]
+    parts = {part["name"]: part for part in found["modalities"]}
+    near = [each["product_id"] for each in parts["terms"]["neighbours"]]
+    assert product_id not in near
+    assert len(near) == 5
+    assert parts["image"]["length"] == pytest.approx(1.0, abs=0.01)
+    assert parts["reviews"]["length"] == 0.0
+    assert 0.0 < parts["text"]["joint_without"] <= 1.0
+    assert {field["name"] for field in found["fields"] if field["newest"]} >= {"title", "image", "price"}
+    written = page.read_text()
+    assert written.count("data:image/jpeg;base64,") > 5
+    assert "Zircon lantern" in written
+    told = run("inspect", "product", product_id)
+    assert "What changed last" in told.stdout
+    assert run("inspect", "product", "nobody-published-this").returncode == 2
+
+
+def test_near_identical_products_are_listed(shop: Shop, run: Run) -> None:
+    ids = [f"{shop.prefix}-twin-{name}" for name in ("a", "b", "c")]
+    events = [shop.upsert(product_id, "Rosewood music stand", picture(50), 12.0) for product_id in ids]
+    for event, description in zip(events, ("of one piece", "of one piece", "and a pair of speakers"), strict=True):
+        event.upsert.description = description
+    events[2].upsert.image.content = picture(51)
+    token = shop.publish(*events)
+    assert shop.search("rosewood", token=token).products
+    asked = run("inspect", "duplicates", "--json")
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert found["complete"]
+    assert ids[:2] in [pair["products"] for pair in found["pairs"]]
+    assert ids[2] not in {name for pair in found["pairs"] for name in pair["products"]}
+    group = next(group for group in found["groups"] if ids[0] in group)
+    assert group == ids[:2]
