@@ -79,11 +79,10 @@ def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
     return {"tokens": tokens}
 
 
-def word_hashes(text: str, limit: int = HASHED_WORDS) -> NDArray[np.uint32]:
+def word_hashes(text: str, limit: int = HASHED_WORDS) -> list[int]:
     """XXH32 of a text's distinct words in order, at most `limit`: what exact words are found by."""
     distinct = dict.fromkeys(words(text, 4 * limit))
-    hashes = (xxhash.xxh32_intdigest(word.encode()) for word in itertools.islice(distinct, limit))
-    return np.fromiter(hashes, dtype=np.uint32)
+    return [xxhash.xxh32_intdigest(word.encode()) for word in itertools.islice(distinct, limit)]
 
 
 def image_pixels(contents: Sequence[bytes], most_pixels: int = 40_000_000) -> dict[str, NDArray[np.uint8]]:

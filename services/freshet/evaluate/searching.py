@@ -59,8 +59,7 @@ class Catalogue:
         layout = Layout("suite", tuple(Segment(name, getattr(options.sizes, name.value)) for name in Modality))
         lexicon = Lexicon()
         for row, product in enumerate(data.products):
-            lexicon.change(row, pre.word_hashes(pre.product_text(product)).tolist())
-            lexicon.retitle(row, "", product.title)
+            lexicon.change(row, pre.word_hashes(pre.product_text(product)), len(pre.word_hashes(product.title)))
         return cls(data.products, data.pictures, layout, trained.vectors(), lexicon, trained)
 
     def query(self, asked: Asked) -> QueryVectors:

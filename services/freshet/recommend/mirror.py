@@ -183,9 +183,7 @@ class Mirror:
         before = self._facts[row]
         if before.categories != facts.categories:
             self._recategorise(row, before.categories, facts.categories)
-        if before.title != facts.title:
-            self.lexicon.retitle(row, before.title, facts.title)
-        self.lexicon.change(row, message.words)
+        self.lexicon.change(row, message.words, message.title_words)
         self._facts[row] = facts
         self.prices[row] = np.nan if price is None else price
         self.brands[row] = self._brand_codes.setdefault(facts.brand, len(self._brand_codes)) if facts.brand else -1
@@ -206,8 +204,7 @@ class Mirror:
     def _clear(self, row: int) -> None:
         before = self._facts[row]
         self._recategorise(row, before.categories, ())
-        self.lexicon.retitle(row, before.title, "")
-        self.lexicon.change(row, ())
+        self.lexicon.change(row, (), 0)
         self._facts[row] = _NO_FACTS._replace(product_id=before.product_id)
         self.live[row] = False
         self._removed[row] = True

@@ -288,7 +288,8 @@ def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation
     message.present_segments = layout.present(row.encoding.vector)
     message.title, message.brand, message.currency = product.title, product.brand, product.currency
     message.categories.extend(product.categories)
-    message.words.extend(pre.word_hashes(pre.product_text(product)).tolist())
+    message.words.extend(pre.word_hashes(pre.product_text(product)))
+    message.title_words = len(pre.word_hashes(product.title))
     message.available = product.available
     if product.price is not None:
         message.price = product.price

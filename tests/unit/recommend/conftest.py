@@ -243,7 +243,8 @@ class Shop:
             product_id=product_id,
             product_number=self.number(product_id),
             vector=pack(vector),
-            words=pre.word_hashes(facts["title"]).tolist(),
+            words=pre.word_hashes(facts["title"]),
+            title_words=len(pre.word_hashes(facts["title"])),
             event_time=timestamp(time_us),
             **facts,
         )

@@ -16,22 +16,26 @@ titles = st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join)
 def lexicon_of(*titles_: str, texts: tuple[str, ...] = ()) -> Lexicon:
     lexicon = Lexicon()
     for row, title in enumerate(titles_):
-        lexicon.retitle(row, "", title)
-        lexicon.change(row, word_hashes(f"{title} {texts[row] if texts else ''}").tolist())
+        hashes = word_hashes(f"{title} {texts[row] if texts else ''}")
+        lexicon.change(row, hashes, len(word_hashes(title)))
     return lexicon
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), titles), max_size=20))
-def test_after_any_changes_it_holds_what_the_rows_hold_last(changes: list[tuple[int, str]]) -> None:
-    lexicon, last = Lexicon(), dict[int, str]()
-    for row, title in changes:
-        lexicon.change(row, word_hashes(title).tolist())
-        lexicon.retitle(row, last.get(row, ""), title)
-        last[row] = title
-    held = distinct(" ".join(last.values()))
+@given(st.lists(st.tuples(st.integers(0, 5), titles, titles, st.booleans()), max_size=20))
+def test_after_any_changes_it_holds_what_the_rows_hold_last(changes: list[tuple[int, str, str, bool]]) -> None:
+    lexicon, last = Lexicon(), dict[int, tuple[str, str]]()
+    for row, title, text, asked in changes:
+        lexicon.change(row, word_hashes(f"{title} {text}"), len(word_hashes(title)))
+        last[row] = title, text
+        # Asking puts in what was gathered, and changes no answer.
+        assert not asked or len(lexicon) <= len(WORDS)
+    held = distinct(" ".join(f"{title} {text}" for title, text in last.values()))
     assert len(lexicon) == len(held)
-    for row, title in last.items():
-        assert set(lexicon.having(held, row)) == set(distinct(title))
+    for row, (title, text) in last.items():
+        assert set(lexicon.having(held, row)) == set(distinct(f"{title} {text}"))
+        for word in held:
+            titled = lexicon.shares({word: held[word]}, 6)[row, 1] > 0.0
+            assert titled == (word in distinct(title))
 
 
 def test_a_row_with_all_of_the_words_leads_and_rare_words_weigh_more() -> None:
