@@ -107,7 +107,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
     searcher = Searcher(
         settings=settings.recommend,
         mirror=mirror,
-        index=index,
+        retriever=recommender.retriever,
         reader=queries,
         pulse=pulse,
         at_least=at_least,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from freshet.domain.searching import SearchWeights, contributions, whole
-from freshet.ports import VectorIndex
 from freshet.recommend import candidates as generation
 from freshet.recommend.clock import Clock
 from freshet.recommend.filters import allowed_rows
@@ -55,7 +54,7 @@ class Searcher:
         *,
         settings: RecommendSettings,
         mirror: Mirror,
-        index: VectorIndex,
+        retriever: Retriever,
         reader: QueryReader,
         pulse: Pulse,
         at_least: AtLeast,
@@ -64,7 +63,7 @@ class Searcher:
     ) -> None:
         self._mirror, self._reader, self._pulse, self._at_least = mirror, reader, pulse, at_least
         self._settings, self._weights, self._interactions_topic = settings, weights, interactions_topic
-        self._retriever = Retriever(mirror, index, settings)
+        self._retriever = retriever
         self._pages: Pages[Found] = Pages()
 
     async def search(self, asked: SearchAsked, seconds: float) -> pb.SearchProductsResponse:

@@ -78,14 +78,15 @@ class Recommender:
         self._interactions_topic = interactions_topic
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
-        self._retriever = Retriever(mirror, index, settings)
+        self.retriever = Retriever(mirror, index, settings)
+        """Searches share it: what is sought ahead waits for them, too."""
         self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
         self._pages: Pages[Kept] = Pages()
 
     async def run(self) -> None:
         """Work ahead of requests, until cancelled."""
         async with asyncio.TaskGroup() as ahead:
-            ahead.create_task(self._retriever.run(self._weights))
+            ahead.create_task(self.retriever.run(self._weights))
             ahead.create_task(self._behaviour.run())
 
     # --- the two calls
@@ -178,7 +179,7 @@ class Recommender:
         if not len(shopper.liked):
             return self._without_profile(trending, allowed, asked.page_size)
         rows, vectors, interests = queries(mirror, shopper, weights, self._settings.interests)
-        search = self._retriever.begin(
+        search = self.retriever.begin(
             rows,
             vectors,
             allowed,
@@ -191,7 +192,7 @@ class Recommender:
         )
         affinities = await self._affinities(shopper, weights, clock)
         with stage("retrieve"):
-            near, fresh = await self._retriever.finish(search, clock.missing)
+            near, fresh = await self.retriever.finish(search, clock.missing)
         found = [*generation.near(near, interests), (int(pb.FRESH), fresh)]
         together, alike = affinities.strongest(mirror.count, shares(shopper.liked), weights, generation.TOTAL // 2)
         found += [(pb.CO_VISIT, together), (pb.SIMILAR, alike)]

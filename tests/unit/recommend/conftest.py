@@ -204,7 +204,7 @@ class Shop:
         searcher = Searcher(
             settings=settings,
             mirror=self.mirror,
-            index=self.index,
+            retriever=self.recommender.retriever,
             reader=self.reader,
             pulse=self.pulse,
             at_least=self.at_least,
