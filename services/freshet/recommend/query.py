@@ -95,10 +95,10 @@ class QueryReader:
             try:
                 return await asyncio.wait_for(self._pictures.load(image), clock.left())
             except TimeoutError as error:
-                late = "the picture's server: no answer within the time there was"
+                late = DependencyDown("the picture's server", "no answer within the time there was")
                 if alone:
-                    raise DependencyDown("the picture's server", "no answer within the time there was") from error
-                clock.missing.append(f"{late}; searched without the picture")
+                    raise late from error
+                clock.missing.append(f"{late.dependency}: {late.detail}; searched without the picture")
                 return None
 
     async def _part(
@@ -129,6 +129,8 @@ class QueryReader:
             self._trusted_until = 0.0
             return error
         except ModelMismatch as error:
+            # What was read since the last look may be the other model's.
+            self._known.clear()
             self._trusted_until = 0.0
             return DependencyDown("triton", str(error))
         self._known[key] = found

@@ -289,6 +289,18 @@ async def test_a_model_of_another_version_is_not_searched_by(shop: Any) -> None:
     assert "text" not in shop.model.calls
 
 
+async def test_what_was_read_before_another_model_was_noticed_is_forgotten(
+    shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freshet.recommend.query.TRUSTED_SECONDS", 0.0)
+    await search(shop, "lamp")
+    shop.model.wrong = True
+    assert (await search(shop, "book")).freshness.degraded
+    assert (await search(shop, "lamp")).freshness.degraded
+    shop.model.wrong = False
+    assert not (await search(shop, "lamp")).freshness.degraded
+
+
 async def test_a_model_slower_than_it_may_be_is_left_out(shop: Any) -> None:
     shop.model.seconds = 60.0
     response = await search(shop, "lamp", page_size=3, model_wait={"nanos": 20_000_000})
