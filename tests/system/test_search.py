@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -49,7 +50,7 @@ class Shop:
         settings = stack.settings
         self._channels = [grpc.insecure_channel(f"127.0.0.1:{at.port}") for at in (settings.ingest, settings.recommend)]
         self._publisher: Any = ingest_rpc.IngestionServiceStub(self._channels[0])
-        self._service: Any = rpc.RecommendationServiceStub(self._channels[1])
+        self.stub: Any = rpc.RecommendationServiceStub(self._channels[1])
         self.titles = {f"{self.prefix}-{i}": title for i, title in enumerate(TITLES)}
         events = [
             self.upsert(product_id, title, picture(i), 10.0 + i)
@@ -76,7 +77,7 @@ class Shop:
         request.filter.categories.append(self.prefix)
         if content:
             request.image.content = content
-        answer = self._service.SearchProducts(request, timeout=40)
+        answer = self.stub.SearchProducts(request, timeout=40)
         assert answer.freshness.at_least_reached
         assert not answer.freshness.degraded, answer.freshness.degraded_reasons
         return answer
@@ -218,3 +219,31 @@ def test_near_identical_products_are_listed(shop: Shop, run: Run) -> None:
     assert ids[2] not in {name for pair in found["pairs"] for name in pair["products"]}
     group = next(group for group in found["groups"] if ids[0] in group)
     assert group == ids[:2]
+
+
+def test_while_triton_is_away_words_are_found_exactly_and_afterwards_pictures_again(
+    shop: Shop, stack: LocalStack
+) -> None:
+    def ask(text: str, content: bytes = b"") -> Any:
+        request = pb.SearchProductsRequest(text=text, filter=pb.Filter(categories=[shop.prefix]), page_size=1)
+        if content:
+            request.image.content = content
+        return shop.stub.SearchProducts(request, timeout=10)
+
+    unseen = picture(77)
+    stack.stop_component("triton")
+    try:
+        answer = ask("a walnut chair for the hall")
+        assert answer.products[0].title == "Walnut chair"
+        assert answer.freshness.degraded
+        assert answer.freshness.degraded_reasons[0].startswith("triton: ")
+        with pytest.raises(grpc.RpcError) as raised:
+            ask("", unseen)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        stack.start_component("triton")
+    deadline = time.monotonic() + 60.0
+    while ask("a walnut chair for the garden").freshness.degraded:
+        assert time.monotonic() < deadline, "searches do not find Triton again"
+        time.sleep(0.1)
+    assert ask("", unseen).products
