@@ -30,7 +30,9 @@ img{object-fit:cover;display:block;background:#fff}
 .row b{font-variant-numeric:tabular-nums;color:var(--accent)}
 table{border-collapse:collapse;font-size:13.5px;width:100%}
 td,th{text-align:left;padding:5px 12px 5px 0;border-top:1px solid var(--line);overflow-wrap:anywhere;vertical-align:top}
-th{font-weight:500}td:first-child,td:last-child{white-space:nowrap}.new td:first-child{color:var(--accent);font-weight:600}.scroll{overflow-x:auto}
+th{font-weight:500}
+td:first-child,td:last-child{white-space:nowrap}
+.new td:first-child{color:var(--accent);font-weight:600}.scroll{overflow-x:auto}
 @media(max-width:600px){.row{grid-template-columns:repeat(2,minmax(0,1fr))}}
 """
 _EXPLAINED: Mapping[str, str] = {
