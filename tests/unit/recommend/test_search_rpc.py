@@ -308,9 +308,11 @@ async def test_a_model_slower_than_it_may_be_is_left_out(shop: Any) -> None:
     assert "no answer within" in response.freshness.degraded_reasons[0]
 
 
-async def test_a_deadline_is_kept_whatever_the_model_does(shop: Any) -> None:
+async def test_a_deadline_is_kept_whatever_the_model_does(shop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So much is kept back for the answer that it comes in time on a busy machine too.
+    monkeypatch.setattr("freshet.recommend.clock.ANSWER_SECONDS", 2.5)
     shop.model.seconds = 60.0
-    response = await search(shop, "lamp", timeout=0.5, model_wait={"seconds": 10}, page_size=3)
+    response = await search(shop, "lamp", timeout=3.0, model_wait={"seconds": 10}, page_size=3)
     assert len(response.products) == 3
     assert response.freshness.degraded
 
