@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 from freshet.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from freshet.adapters.images import ImageLoader
     from freshet.adapters.kafka import Producer
+    from freshet.adapters.triton import TritonEncoders
     from freshet.domain.representations import Layout
-    from freshet.ports import CatalogStore, Encoders, ProfileStore, ServingStore, VectorIndex
+    from freshet.ports import CatalogStore, ProfileStore, ServingStore, VectorIndex
     from freshet.representation.manifest import Manifest
     from freshet.settings import Settings
 
@@ -87,12 +89,19 @@ def model_manifest(settings: Settings) -> Manifest:
     return manifest.load(settings.model_dir)
 
 
-def encoders(settings: Settings) -> Encoders:
-    """The model that Triton hosts; its layout is that of the manifest in `model_dir`."""
+def encoders(settings: Settings) -> TritonEncoders:
+    """The model that Triton hosts, for products and for queries; its layout is that of the manifest in `model_dir`."""
     _scheme(settings.encoder_url, "encoder_url", ("triton",))
     from freshet.adapters.triton import TritonEncoders
 
     return TritonEncoders(settings.encoder_url, model_manifest(settings))
+
+
+def image_loader(settings: Settings) -> ImageLoader:
+    """Pictures by address, within the limits and behind the guard that the settings describe."""
+    from freshet.adapters.images import ImageLoader
+
+    return ImageLoader(settings.images)
 
 
 def producer(settings: Settings, *, linger_ms: float = 0.0) -> Producer:

@@ -24,7 +24,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "publish": ("freshet.ingest.commands", "publish_app", "Publish products, reviews or interactions from files."),
     "import": ("freshet.ingest.commands", "import_app", "Publish a known data set."),
     "recommend": ("freshet.recommend.commands", "recommend_app", "Ask a running service what a shopper may want."),
+    "search": ("freshet.recommend.search_commands", "search_app", "Search by words, by a picture, or by both."),
     "console": ("freshet.console.commands", "app", "The web page: lag, freshness, dead letters and a playground."),
+    "inspect": ("freshet.inspect.commands", "app", "What is known of a product; near-identical products."),
     "lag": ("freshet.stream.commands", "lag_app", "How far each worker is behind."),
     "dead-letters": ("freshet.stream.commands", "dead_letters_app", "List, show and replay what could not be read."),
     "train": ("freshet.representation.commands", "app", "Train the model and write its Triton repository."),
@@ -34,7 +36,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "db": ("freshet.adapters.sql.commands", "app", "Look at and upgrade the database."),
 }
 """Name → (module, Typer application, help), in the order in which `--help` shows them."""
-CLIENTS = frozenset({"doctor", "publish", "import", "recommend", "console", "lag", "dead-letters", "db"})
+CLIENTS = frozenset(
+    {"doctor", "publish", "import", "recommend", "search", "inspect", "console", "lag", "dead-letters", "db"}
+)
 """Commands that speak to a system: to the local stack when one runs, unless the environment names another."""
 
 

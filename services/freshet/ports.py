@@ -108,6 +108,17 @@ class CatalogStore(ProgressStore, Protocol):
         """Known products in order of id, for listings and replays."""
         ...
 
+    def vectors(self, after: str, limit: int) -> tuple[list[str], Matrix]:
+        """Products that were not removed and have a vector of `model_version`, in order of id; (products, dimension).
+
+        Both empty where there are none after `after`.
+        """
+        ...
+
+    def encodings(self, product_id: str) -> list[Encoding]:
+        """What each model version that is stored made of one product, in order of version."""
+        ...
+
 
 class ProfileStore(ProgressStore, Protocol):
     """The profile worker's state."""
@@ -180,6 +191,26 @@ class VectorIndex(Protocol):
         ...
 
     async def count(self) -> int: ...
+
+    async def close(self) -> None: ...
+
+
+class QueryEncoders(Protocol):
+    """The part of the model that reads what somebody searches for."""
+
+    layout: Layout
+
+    async def encode(self, modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
+        """As `Encoders.encode`."""
+        ...
+
+    async def caption(self, texts: Matrix) -> Matrix:
+        """Where pictures of what texts say would lie: from learned text vectors (rows, text) to (rows, image)."""
+        ...
+
+    async def canary(self) -> None:
+        """As `Encoders.canary`."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ import typer
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a gRPC service: recommend or ingest.")
 
 
-@app.command("recommend", help="Answer Recommend and ListSimilarProducts (settings: FRESHET_RECOMMEND__…).")
+@app.command("recommend", help="Answer Recommend, ListSimilarProducts, SearchProducts (FRESHET_RECOMMEND__…).")
 def recommend() -> None:
     from freshet.recommend.commands import serve_recommend
 

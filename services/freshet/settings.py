@@ -95,6 +95,10 @@ class RecommendSettings(BaseModel):
     """`auto` scans the vectors in memory up to this many products and asks the index beyond."""
     interests: int = 6
     candidates_per_source: int = 200
+    queries_kept: Annotated[int, Field(ge=1)] = 4_000
+    """Encodings of searches' words and pictures that a process remembers: about 2.5 kB each."""
+    model_seconds: float = 0.5
+    """For searches that do not say how long the model may take."""
     deadline_seconds: float = 1.0
     """For calls that come without a deadline."""
     at_least_longest_seconds: float = 30.0

@@ -196,6 +196,45 @@ def test_product_ids_are_listed_page_by_page(backend: Backend) -> None:
     assert pages == ids
 
 
+def test_vectors_of_live_products_are_listed_page_by_page_for_one_model_version(backend: Backend) -> None:
+    ids = [f"p-{i:03}" for i in range(25)]
+    vectors = float16(25, 6)
+    live, gone = (
+        ProductState("", upserted=Version(2, 0)),
+        ProductState("", upserted=Version(1, 0), removed=Version(2, 0)),
+    )
+    for version, scale in ((MODEL, 1.0), ("m-older", -1.0)):
+        rows = [
+            CatalogRow(
+                id_, i, replace(gone if i == 7 else live, product_id=id_),
+                encoding=Encoding(version, {}, {}, np.float32(scale) * vectors[i]),
+            )
+            for i, id_ in enumerate(ids)
+        ]  # fmt: skip
+        backend.catalog(version).apply("catalog", rows[::-1], [], [])
+    bare = CatalogRow("p-100", 100, replace(live, product_id="p-100"))
+    catalog = backend.catalog()
+    catalog.apply("catalog", [bare], [], [])
+    listed: list[str] = []
+    pages: list[np.ndarray] = []
+    while (page := catalog.vectors(listed[-1] if listed else "", 10))[0]:
+        assert len(page[0]) == len(page[1]) <= 10
+        listed += page[0]
+        pages.append(page[1])
+    assert listed == [id_ for i, id_ in enumerate(ids) if i != 7]
+    np.testing.assert_array_equal(np.concatenate(pages), np.delete(vectors, 7, axis=0))
+
+
+def test_every_model_versions_encoding_of_a_product_is_listed(backend: Backend) -> None:
+    state = ProductState("p", upserted=Version(1, 0))
+    for version in ("m-2", "m-1"):
+        encoding = Encoding(version, {Modality.TEXT: version.encode()}, {}, float16(4))
+        backend.catalog(version).apply("catalog", [CatalogRow("p", 1, state, encoding=encoding)], [], [])
+    found = backend.catalog().encodings("p")
+    assert [(each.model_version, each.inputs[Modality.TEXT]) for each in found] == [("m-1", b"m-1"), ("m-2", b"m-2")]
+    assert backend.catalog().encodings("q") == []
+
+
 def test_profiles_and_behaviour_are_read_back(backend: Backend) -> None:
     profiles, serving = backend.profiles(), backend.serving()
     profiles.apply(

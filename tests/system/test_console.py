@@ -40,6 +40,7 @@ expect = sync_api.expect
 COLOURS = {"red": (190, 40, 40), "blue": (40, 70, 190), "green": (40, 140, 70), "black": (30, 30, 30)}
 KINDS = ("ankle boot", "summer dress", "wool coat", "straw hat", "leather bag", "running shoe")
 SECONDS = 1_000.0
+REFUSED = re.compile(r"status of 40[04]")
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +102,10 @@ def page(shop: LocalStack, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1360, "height": 900})
     opened = context.new_page()
     complaints: list[str] = []
-    # A product without a picture answers 404, which the browser writes down as an error.
-    opened.on("console", lambda said: said.type == "error" and "404" not in said.text and complaints.append(said.text))
+    # The browser writes down as an error what is refused on purpose: a product without a picture, a file that is none.
+    opened.on(
+        "console", lambda said: said.type == "error" and not REFUSED.search(said.text) and complaints.append(said.text)
+    )
     opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.goto(address(shop))
     yield opened
@@ -227,6 +230,73 @@ def test_products_like_one_are_shown(page: Page) -> None:
     expect(page.locator("dialog.similar .card").first).to_be_visible()
     page.click("dialog.similar >> text=Close")
     expect(page.locator("dialog.similar")).to_be_hidden()
+
+
+def test_words_find_products_and_a_click_shows_what_is_like_one(page: Page) -> None:
+    page.click("nav a[href='#playground']")
+    page.fill("#words", "wool coat")
+    page.keyboard.press("Enter")
+    told = page.locator(".found .what")
+    expect(told).to_contain_text("products for “wool coat”")
+    found = page.locator(".found .card")
+    titles = found.locator(".words b").all_inner_texts()
+    assert sorted(titles[:4]) == sorted(f"{colour.title()} wool coat" for colour in COLOURS)
+    expect(found.first).to_contain_text("Has “wool”, “coat”.")
+    expect(found.first.locator("img")).to_be_visible()
+    expect(found.first.locator("small")).to_contain_text("€")
+    assert "\nterms " in str(found.first.locator(".parts-bar").get_attribute("title"))
+    found.first.locator(".look").click()
+    expect(page.locator("dialog.similar .card").first).to_be_visible()
+    page.click("dialog.similar >> text=Close")
+    page.click("text=Back to the shopper")
+    expect(page.locator(".found")).to_be_hidden()
+    expect(page.locator(".told .what")).to_be_visible()
+
+
+def test_a_picture_is_chosen_or_dropped_and_words_narrow_it(page: Page, pictures: Path, tmp_path: Path) -> None:
+    page.click("nav a[href='#playground']")
+    file = tmp_path / "blue.png"
+    file.write_bytes(picture(COLOURS["blue"]))
+    page.set_input_files("#picture", file)
+    expect(page.locator(".found .what")).to_contain_text("products for the picture")
+    expect(page.locator(".search .drop img")).to_be_visible()
+    titles = page.locator(".found .card .words b")
+    assert all(title.startswith("Blue") for title in titles.all_inner_texts()[: len(KINDS)])
+    page.fill("#words", "straw hat")
+    page.locator(".search").get_by_role("button", name="Search", exact=True).click()
+    expect(page.locator(".found .what")).to_contain_text("products for “straw hat” and the picture")
+    expect(titles.first).to_have_text("Blue straw hat")
+    for scheme, width in (("light", 1360), ("dark", 1360), ("light", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=pictures / f"search-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    play(page, "regular-3")
+    expect(page.locator(".found")).to_be_hidden()
+    drop(page, picture(COLOURS["green"]))
+    expect(page.locator(".found .what")).to_contain_text("products for the picture")
+    assert all(title.startswith("Green") for title in titles.all_inner_texts()[: len(KINDS)])
+
+
+def test_a_file_that_is_no_picture_is_refused_with_the_reason(page: Page) -> None:
+    page.click("nav a[href='#playground']")
+    drop(page, b"no picture at all")
+    expect(page.locator(".found .problem")).to_contain_text("image: cannot be read as PNG, JPEG, WEBP, GIF")
+    expect(page.locator(".found .card")).to_have_count(0)
+
+
+def drop(page: Page, content: bytes) -> None:
+    """Drop a file on the search panel, as a person does from a folder."""
+    data = page.evaluate_handle(
+        """bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+            return data;
+        }""",
+        list(content),
+    )
+    page.dispatch_event(".search", "dragover", {"dataTransfer": data})
+    page.dispatch_event(".search", "drop", {"dataTransfer": data})
 
 
 def test_a_dead_letter_can_be_opened_as_text_and_replayed(page: Page, shop: LocalStack, pictures: Path) -> None:

@@ -70,6 +70,12 @@ async def test_triton_answers_as_torch_does(model: tuple[Trained, Manifest], url
             expected = network(*(torch.from_numpy(value) for value in inputs.values())).numpy()
             assert answered.dtype == np.float32
             assert np.allclose(answered, expected, atol=1e-4), modality
+        learned = trained.text(torch.from_numpy(texts["tokens"]))[:, : trained.text.size]
+        captions = await encoders.caption(learned.numpy())
+        expected = trained.caption(learned)
+        expected = (expected / expected.norm(dim=1, keepdim=True).clamp_min(1e-6)).numpy()
+        assert np.allclose(captions, expected, atol=1e-4)
+        assert not captions[1].any()
         parts = {
             Modality(name): generator.standard_normal((5, manifest.encoded_size(Modality(name)))).astype(np.float32)
             for name in ("text", "image", "price")

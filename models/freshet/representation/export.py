@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
 from freshet.representation.data import TrainingData
+from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.options import Sizes, TrainingOptions
 from freshet.representation.train import Trained
 
@@ -42,7 +43,7 @@ class Served:
 
 
 def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
-    """The five models, with a few products of the training data as example inputs."""
+    """The six models, with a few products of the training data as example inputs."""
     inputs = trained.inputs
     richest = inputs.present.sum(dim=1).argsort(descending=True, stable=True)[:GOLDEN_ROWS]
     with torch.no_grad():
@@ -60,6 +61,7 @@ def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
         Served("price", trained.price, {"price": price}, "vector"),
         Served("reviews", trained.reviews, {"ratings": ratings, "text": words}, "vector"),
         Served("fusion", trained.fusion, {**fused, "present": present}, "vector"),
+        Served("caption", CaptionEncoder(trained.caption), {"text": fused["text"][:, : sizes.text]}, "vector"),
     ]
 
 

@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
 
-FORMAT = 2
+FORMAT = 3
 FILE = "model.json"
 GOLDEN = "golden.npz"
 TRITON = "triton"
 ENCODED = (Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.REVIEWS)
 """The modalities that have an encoder, in the order of the fusion's `present` columns."""
+SERVED = (*(modality.value for modality in ENCODED), "fusion", "caption")
+"""The models in a Triton repository."""
 
 
 class SegmentEntry(BaseModel):

@@ -28,6 +28,7 @@ TEXT_BUCKETS = 2**16
 TEXT_LENGTH = 160
 """Tokens read of one text: words first, pairs of words after."""
 TEXT_WORDS = 96
+HASHED_WORDS = 256
 PIXELS = 64
 PRICE_CENTRES = np.linspace(-3.0, 3.0, 12, dtype=np.float32)
 PRICE_FEATURES = 2 * len(PRICE_CENTRES)
@@ -76,6 +77,12 @@ def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
         buckets = list(dict.fromkeys(_bucket(token) for token in itertools.chain(read, pairs)))[:TEXT_LENGTH]
         tokens[row, : len(buckets)] = buckets
     return {"tokens": tokens}
+
+
+def word_hashes(text: str, limit: int = HASHED_WORDS) -> list[int]:
+    """XXH32 of a text's distinct words in order, at most `limit`: what exact words are found by."""
+    distinct = dict.fromkeys(words(text, 4 * limit))
+    return [xxhash.xxh32_intdigest(word.encode()) for word in itertools.islice(distinct, limit)]
 
 
 def image_pixels(contents: Sequence[bytes], most_pixels: int = 40_000_000) -> dict[str, NDArray[np.uint8]]:

@@ -22,40 +22,47 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from freshet.v1 import product_pb2 as freshet_dot_v1_dot_product__pb2
 from freshet.v1 import stream_pb2 as freshet_dot_v1_dot_stream__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'freshet/v1/recommendation_service.proto\x12\nfreshet.v1\x1a\x17\x66reshet/v1/stream.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12\x16\n\tmin_price\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tmax_price\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0cinclude_seen\x18\x05 \x01(\x08\x12\x1c\n\x14\x65xcluded_product_ids\x18\x06 \x03(\tB\x0c\n\n_min_priceB\x0c\n\n_max_price\"\xf3\x01\n\x0fModalityWeights\x12\x11\n\x04text\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05image\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05price\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07reviews\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05joint\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tbehaviour\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x15\n\x08trending\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x07\n\x05_textB\x08\n\x06_imageB\x08\n\x06_priceB\n\n\x08_reviewsB\x08\n\x06_jointB\x0c\n\n_behaviourB\x0b\n\t_trending\"\xab\x02\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\"\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x12.freshet.v1.Filter\x12,\n\x07weights\x18\x05 \x01(\x0b\x32\x1b.freshet.v1.ModalityWeights\x12\x10\n\x08\x61t_least\x18\x06 \x03(\t\x12\x30\n\rat_least_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x16\n\tdiversity\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x42\x0c\n\n_diversity\"\xc5\x01\n\x11RecommendResponse\x12\x30\n\x08products\x18\x01 \x03(\x0b\x32\x1e.freshet.v1.RecommendedProduct\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12(\n\tfreshness\x18\x04 \x01(\x0b\x32\x15.freshet.v1.Freshness\x12 \n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\x11.freshet.v1.Basis\"\xed\x02\n\x12RecommendedProduct\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12/\n\rcontributions\x18\x03 \x03(\x0b\x32\x18.freshet.v1.Contribution\x12\x1a\n\x12\x62\x65\x63\x61use_product_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05title\x18\x06 \x01(\t\x12\r\n\x05\x62rand\x18\x07 \x01(\t\x12\x12\n\ncategories\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\n \x01(\t\x12\x11\n\timage_uri\x18\x0b \x01(\t\x12,\n\x07sources\x18\x0c \x03(\x0e\x32\x1b.freshet.v1.CandidateSource\x12\x14\n\x0creview_count\x18\r \x01(\r\x12\x13\n\x06rating\x18\x0e \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_priceB\t\n\x07_rating\"/\n\x0c\x43ontribution\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xe0\x02\n\tFreshness\x12*\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x14.freshet.v1.Position\x12\x36\n\x12profile_event_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0frepresentations\x18\x03 \x03(\x0b\x32\x14.freshet.v1.Position\x12\x38\n\x14\x63\x61talogue_event_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x18\n\x10\x61t_least_reached\x18\x06 \x01(\x08\x12)\n\x06waited\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\x12\x18\n\x10\x64\x65graded_reasons\x18\t \x03(\t\"\xd9\x01\n\x1aListSimilarProductsRequest\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.freshet.v1.Filter\x12,\n\x07weights\x18\x04 \x01(\x0b\x32\x1b.freshet.v1.ModalityWeights\x12\x10\n\x08\x61t_least\x18\x05 \x03(\t\x12\x30\n\rat_least_wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"y\n\x1bListSimilarProductsResponse\x12\x30\n\x08products\x18\x01 \x03(\x0b\x32\x1e.freshet.v1.RecommendedProduct\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.freshet.v1.Freshness*U\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x0b\n\x07PROFILE\x10\x01\x12\x0c\n\x08TRENDING\x10\x02\x12\r\n\tCATALOGUE\x10\x03\x12\x0b\n\x07PRODUCT\x10\x04*y\n\x0f\x43\x61ndidateSource\x12 \n\x1c\x43\x41NDIDATE_SOURCE_UNSPECIFIED\x10\x00\x12\x0c\n\x08INTEREST\x10\x01\x12\x0b\n\x07SIMILAR\x10\x02\x12\x0c\n\x08\x43O_VISIT\x10\x03\x12\x10\n\x0cTRENDING_NOW\x10\x04\x12\t\n\x05\x46RESH\x10\x05\x32\xc9\x01\n\x15RecommendationService\x12H\n\tRecommend\x12\x1c.freshet.v1.RecommendRequest\x1a\x1d.freshet.v1.RecommendResponse\x12\x66\n\x13ListSimilarProducts\x12&.freshet.v1.ListSimilarProductsRequest\x1a\'.freshet.v1.ListSimilarProductsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'freshet/v1/recommendation_service.proto\x12\nfreshet.v1\x1a\x18\x66reshet/v1/product.proto\x1a\x17\x66reshet/v1/stream.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n\x06\x46ilter\x12\x12\n\ncategories\x18\x01 \x03(\t\x12\x0e\n\x06\x62rands\x18\x02 \x03(\t\x12\x16\n\tmin_price\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tmax_price\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0cinclude_seen\x18\x05 \x01(\x08\x12\x1c\n\x14\x65xcluded_product_ids\x18\x06 \x03(\tB\x0c\n\n_min_priceB\x0c\n\n_max_price\"\xf3\x01\n\x0fModalityWeights\x12\x11\n\x04text\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05image\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05price\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07reviews\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05joint\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tbehaviour\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x15\n\x08trending\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x07\n\x05_textB\x08\n\x06_imageB\x08\n\x06_priceB\n\n\x08_reviewsB\x08\n\x06_jointB\x0c\n\n_behaviourB\x0b\n\t_trending\"\xab\x02\n\x10RecommendRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\"\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x12.freshet.v1.Filter\x12,\n\x07weights\x18\x05 \x01(\x0b\x32\x1b.freshet.v1.ModalityWeights\x12\x10\n\x08\x61t_least\x18\x06 \x03(\t\x12\x30\n\rat_least_wait\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x16\n\tdiversity\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x42\x0c\n\n_diversity\"\xc5\x01\n\x11RecommendResponse\x12\x30\n\x08products\x18\x01 \x03(\x0b\x32\x1e.freshet.v1.RecommendedProduct\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x19\n\x11\x61ttribution_token\x18\x03 \x01(\t\x12(\n\tfreshness\x18\x04 \x01(\x0b\x32\x15.freshet.v1.Freshness\x12 \n\x05\x62\x61sis\x18\x05 \x01(\x0e\x32\x11.freshet.v1.Basis\"\xed\x02\n\x12RecommendedProduct\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12/\n\rcontributions\x18\x03 \x03(\x0b\x32\x18.freshet.v1.Contribution\x12\x1a\n\x12\x62\x65\x63\x61use_product_id\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\r\n\x05title\x18\x06 \x01(\t\x12\r\n\x05\x62rand\x18\x07 \x01(\t\x12\x12\n\ncategories\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\n \x01(\t\x12\x11\n\timage_uri\x18\x0b \x01(\t\x12,\n\x07sources\x18\x0c \x03(\x0e\x32\x1b.freshet.v1.CandidateSource\x12\x14\n\x0creview_count\x18\r \x01(\r\x12\x13\n\x06rating\x18\x0e \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_priceB\t\n\x07_rating\"/\n\x0c\x43ontribution\x12\x10\n\x08modality\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xe0\x02\n\tFreshness\x12*\n\x0cinteractions\x18\x01 \x03(\x0b\x32\x14.freshet.v1.Position\x12\x36\n\x12profile_event_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0frepresentations\x18\x03 \x03(\x0b\x32\x14.freshet.v1.Position\x12\x38\n\x14\x63\x61talogue_event_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12\x18\n\x10\x61t_least_reached\x18\x06 \x01(\x08\x12)\n\x06waited\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x64\x65graded\x18\x08 \x01(\x08\x12\x18\n\x10\x64\x65graded_reasons\x18\t \x03(\t\"\xd9\x01\n\x1aListSimilarProductsRequest\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.freshet.v1.Filter\x12,\n\x07weights\x18\x04 \x01(\x0b\x32\x1b.freshet.v1.ModalityWeights\x12\x10\n\x08\x61t_least\x18\x05 \x03(\t\x12\x30\n\rat_least_wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"y\n\x1bListSimilarProductsResponse\x12\x30\n\x08products\x18\x01 \x03(\x0b\x32\x1e.freshet.v1.RecommendedProduct\x12(\n\tfreshness\x18\x02 \x01(\x0b\x32\x15.freshet.v1.Freshness\"\xad\x01\n\rSearchWeights\x12\x12\n\x05terms\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04text\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07\x63\x61ption\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05image\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x15\n\x08trending\x18\x05 \x01(\x01H\x04\x88\x01\x01\x42\x08\n\x06_termsB\x07\n\x05_textB\n\n\x08_captionB\x08\n\x06_imageB\x0b\n\t_trending\"\xb1\x02\n\x15SearchProductsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12 \n\x05image\x18\x02 \x01(\x0b\x32\x11.freshet.v1.Image\x12\"\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x12.freshet.v1.Filter\x12*\n\x07weights\x18\x04 \x01(\x0b\x32\x19.freshet.v1.SearchWeights\x12\x11\n\tpage_size\x18\x05 \x01(\r\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x10\n\x08\x61t_least\x18\x07 \x03(\t\x12\x30\n\rat_least_wait\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nmodel_wait\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb4\x01\n\x16SearchProductsResponse\x12\x30\n\x08products\x18\x01 \x03(\x0b\x32\x1e.freshet.v1.RecommendedProduct\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12(\n\tfreshness\x18\x03 \x01(\x0b\x32\x15.freshet.v1.Freshness\x12%\n\x07indexed\x18\x04 \x03(\x0b\x32\x14.freshet.v1.Position*U\n\x05\x42\x61sis\x12\x15\n\x11\x42\x41SIS_UNSPECIFIED\x10\x00\x12\x0b\n\x07PROFILE\x10\x01\x12\x0c\n\x08TRENDING\x10\x02\x12\r\n\tCATALOGUE\x10\x03\x12\x0b\n\x07PRODUCT\x10\x04*\x94\x01\n\x0f\x43\x61ndidateSource\x12 \n\x1c\x43\x41NDIDATE_SOURCE_UNSPECIFIED\x10\x00\x12\x0c\n\x08INTEREST\x10\x01\x12\x0b\n\x07SIMILAR\x10\x02\x12\x0c\n\x08\x43O_VISIT\x10\x03\x12\x10\n\x0cTRENDING_NOW\x10\x04\x12\t\n\x05\x46RESH\x10\x05\x12\x0e\n\nNEAR_QUERY\x10\x06\x12\t\n\x05WORDS\x10\x07\x32\xa2\x02\n\x15RecommendationService\x12H\n\tRecommend\x12\x1c.freshet.v1.RecommendRequest\x1a\x1d.freshet.v1.RecommendResponse\x12\x66\n\x13ListSimilarProducts\x12&.freshet.v1.ListSimilarProductsRequest\x1a\'.freshet.v1.ListSimilarProductsResponse\x12W\n\x0eSearchProducts\x12!.freshet.v1.SearchProductsRequest\x1a\".freshet.v1.SearchProductsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'freshet.v1.recommendation_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BASIS']._serialized_start=2183
-  _globals['_BASIS']._serialized_end=2268
-  _globals['_CANDIDATESOURCE']._serialized_start=2270
-  _globals['_CANDIDATESOURCE']._serialized_end=2391
-  _globals['_FILTER']._serialized_start=146
-  _globals['_FILTER']._serialized_end=318
-  _globals['_MODALITYWEIGHTS']._serialized_start=321
-  _globals['_MODALITYWEIGHTS']._serialized_end=564
-  _globals['_RECOMMENDREQUEST']._serialized_start=567
-  _globals['_RECOMMENDREQUEST']._serialized_end=866
-  _globals['_RECOMMENDRESPONSE']._serialized_start=869
-  _globals['_RECOMMENDRESPONSE']._serialized_end=1066
-  _globals['_RECOMMENDEDPRODUCT']._serialized_start=1069
-  _globals['_RECOMMENDEDPRODUCT']._serialized_end=1434
-  _globals['_CONTRIBUTION']._serialized_start=1436
-  _globals['_CONTRIBUTION']._serialized_end=1483
-  _globals['_FRESHNESS']._serialized_start=1486
-  _globals['_FRESHNESS']._serialized_end=1838
-  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_start=1841
-  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_end=2058
-  _globals['_LISTSIMILARPRODUCTSRESPONSE']._serialized_start=2060
-  _globals['_LISTSIMILARPRODUCTSRESPONSE']._serialized_end=2181
-  _globals['_RECOMMENDATIONSERVICE']._serialized_start=2394
-  _globals['_RECOMMENDATIONSERVICE']._serialized_end=2595
+  _globals['_BASIS']._serialized_start=2876
+  _globals['_BASIS']._serialized_end=2961
+  _globals['_CANDIDATESOURCE']._serialized_start=2964
+  _globals['_CANDIDATESOURCE']._serialized_end=3112
+  _globals['_FILTER']._serialized_start=172
+  _globals['_FILTER']._serialized_end=344
+  _globals['_MODALITYWEIGHTS']._serialized_start=347
+  _globals['_MODALITYWEIGHTS']._serialized_end=590
+  _globals['_RECOMMENDREQUEST']._serialized_start=593
+  _globals['_RECOMMENDREQUEST']._serialized_end=892
+  _globals['_RECOMMENDRESPONSE']._serialized_start=895
+  _globals['_RECOMMENDRESPONSE']._serialized_end=1092
+  _globals['_RECOMMENDEDPRODUCT']._serialized_start=1095
+  _globals['_RECOMMENDEDPRODUCT']._serialized_end=1460
+  _globals['_CONTRIBUTION']._serialized_start=1462
+  _globals['_CONTRIBUTION']._serialized_end=1509
+  _globals['_FRESHNESS']._serialized_start=1512
+  _globals['_FRESHNESS']._serialized_end=1864
+  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_start=1867
+  _globals['_LISTSIMILARPRODUCTSREQUEST']._serialized_end=2084
+  _globals['_LISTSIMILARPRODUCTSRESPONSE']._serialized_start=2086
+  _globals['_LISTSIMILARPRODUCTSRESPONSE']._serialized_end=2207
+  _globals['_SEARCHWEIGHTS']._serialized_start=2210
+  _globals['_SEARCHWEIGHTS']._serialized_end=2383
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=2386
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=2691
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=2694
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=2874
+  _globals['_RECOMMENDATIONSERVICE']._serialized_start=3115
+  _globals['_RECOMMENDATIONSERVICE']._serialized_end=3405
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from freshet.v1 import product_pb2 as _product_pb2
 from freshet.v1 import stream_pb2 as _stream_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -28,6 +29,8 @@ class CandidateSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CO_VISIT: _ClassVar[CandidateSource]
     TRENDING_NOW: _ClassVar[CandidateSource]
     FRESH: _ClassVar[CandidateSource]
+    NEAR_QUERY: _ClassVar[CandidateSource]
+    WORDS: _ClassVar[CandidateSource]
 BASIS_UNSPECIFIED: Basis
 PROFILE: Basis
 TRENDING: Basis
@@ -39,6 +42,8 @@ SIMILAR: CandidateSource
 CO_VISIT: CandidateSource
 TRENDING_NOW: CandidateSource
 FRESH: CandidateSource
+NEAR_QUERY: CandidateSource
+WORDS: CandidateSource
 
 class Filter(_message.Message):
     __slots__ = ("categories", "brands", "min_price", "max_price", "include_seen", "excluded_product_ids")
@@ -197,3 +202,51 @@ class ListSimilarProductsResponse(_message.Message):
     products: _containers.RepeatedCompositeFieldContainer[RecommendedProduct]
     freshness: Freshness
     def __init__(self, products: _Optional[_Iterable[_Union[RecommendedProduct, _Mapping]]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ...) -> None: ...
+
+class SearchWeights(_message.Message):
+    __slots__ = ("terms", "text", "caption", "image", "trending")
+    TERMS_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    CAPTION_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    TRENDING_FIELD_NUMBER: _ClassVar[int]
+    terms: float
+    text: float
+    caption: float
+    image: float
+    trending: float
+    def __init__(self, terms: _Optional[float] = ..., text: _Optional[float] = ..., caption: _Optional[float] = ..., image: _Optional[float] = ..., trending: _Optional[float] = ...) -> None: ...
+
+class SearchProductsRequest(_message.Message):
+    __slots__ = ("text", "image", "filter", "weights", "page_size", "page_token", "at_least", "at_least_wait", "model_wait")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_WAIT_FIELD_NUMBER: _ClassVar[int]
+    MODEL_WAIT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    image: _product_pb2.Image
+    filter: Filter
+    weights: SearchWeights
+    page_size: int
+    page_token: str
+    at_least: _containers.RepeatedScalarFieldContainer[str]
+    at_least_wait: _duration_pb2.Duration
+    model_wait: _duration_pb2.Duration
+    def __init__(self, text: _Optional[str] = ..., image: _Optional[_Union[_product_pb2.Image, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., weights: _Optional[_Union[SearchWeights, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., at_least: _Optional[_Iterable[str]] = ..., at_least_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., model_wait: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class SearchProductsResponse(_message.Message):
+    __slots__ = ("products", "next_page_token", "freshness", "indexed")
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FRESHNESS_FIELD_NUMBER: _ClassVar[int]
+    INDEXED_FIELD_NUMBER: _ClassVar[int]
+    products: _containers.RepeatedCompositeFieldContainer[RecommendedProduct]
+    next_page_token: str
+    freshness: Freshness
+    indexed: _containers.RepeatedCompositeFieldContainer[_stream_pb2.Position]
+    def __init__(self, products: _Optional[_Iterable[_Union[RecommendedProduct, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., indexed: _Optional[_Iterable[_Union[_stream_pb2.Position, _Mapping]]] = ...) -> None: ...

@@ -47,6 +47,11 @@ class RecommendationServiceStub:
                 request_serializer=freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsRequest.SerializeToString,
                 response_deserializer=freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsResponse.FromString,
                 _registered_method=True)
+        self.SearchProducts = channel.unary_unary(
+                '/freshet.v1.RecommendationService/SearchProducts',
+                request_serializer=freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsRequest.SerializeToString,
+                response_deserializer=freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsResponse.FromString,
+                _registered_method=True)
 
 
 class RecommendationServiceServicer:
@@ -69,6 +74,14 @@ class RecommendationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SearchProducts(self, request, context):
+        """Products that words describe, that look like a picture, or both. The very words are found
+        without the model too; a picture alone needs it: UNAVAILABLE while it is away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RecommendationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +94,11 @@ def add_RecommendationServiceServicer_to_server(servicer, server):
                     servicer.ListSimilarProducts,
                     request_deserializer=freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsRequest.FromString,
                     response_serializer=freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsResponse.SerializeToString,
+            ),
+            'SearchProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.SearchProducts,
+                    request_deserializer=freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsRequest.FromString,
+                    response_serializer=freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,6 +158,33 @@ class RecommendationService:
             '/freshet.v1.RecommendationService/ListSimilarProducts',
             freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsRequest.SerializeToString,
             freshet_dot_v1_dot_recommendation__service__pb2.ListSimilarProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SearchProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/freshet.v1.RecommendationService/SearchProducts',
+            freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsRequest.SerializeToString,
+            freshet_dot_v1_dot_recommendation__service__pb2.SearchProductsResponse.FromString,
             options,
             channel_credentials,
             insecure,

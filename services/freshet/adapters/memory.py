@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
+import numpy as np
+
 from freshet.domain import covisits
+from freshet.domain.products import live
 from freshet.domain.progress import Advance, Progress
-from freshet.domain.representations import pack, unpack
+from freshet.domain.representations import Matrix, pack, unpack
 from freshet.domain.reviews import StoredReview
 from freshet.errors import ProgressConflict
 from freshet.ports import BehaviourRow, CatalogRow, Encoding, ProfileRow
@@ -127,6 +130,22 @@ class MemoryCatalogStore(_WorkerStore):
             known = sorted(self._state.products)
             start = bisect_right(known, after)
             return known[start : start + limit]
+
+    def vectors(self, after: str, limit: int) -> tuple[list[str], Matrix]:
+        with self._state.turn:
+            known = sorted(
+                product_id
+                for product_id, version in self._state.encodings
+                if version == self._model_version and live(self._state.products[product_id].state)
+            )
+            start = bisect_right(known, after)
+            ids = known[start : start + limit]
+            found = [self._state.encodings[product_id, self._model_version].vector for product_id in ids]
+        return ids, np.stack(found) if found else np.empty((0, 0), np.float32)
+
+    def encodings(self, product_id: str) -> list[Encoding]:
+        with self._state.turn:
+            return [encoding for (id_, _), encoding in sorted(self._state.encodings.items()) if id_ == product_id]
 
 
 class MemoryProfileStore(_WorkerStore):

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from freshet import tracing
 from freshet.domain.representations import Layout, Matrix, Modality
 from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch
-from freshet.representation.manifest import ENCODED, Manifest
+from freshet.representation.manifest import ENCODED, SERVED, Manifest
 
 MOST_ROWS = 256
 """Rows per call: the served models' max_batch_size."""
@@ -26,7 +26,7 @@ GOLDEN_TOLERANCE = 2e-3
 
 
 class TritonEncoders:
-    """ports.Encoders over one Triton server. Connects on first use."""
+    """ports.Encoders and ports.QueryEncoders over one Triton server. Connects on first use."""
 
     def __init__(self, url: str, manifest: Manifest, *, timeout_seconds: float = 30.0, calls_at_once: int = 4) -> None:
         parts = urlsplit(url)
@@ -55,10 +55,14 @@ class TritonEncoders:
         inputs["present"] = present.astype(np.float32)
         return await self._infer("fusion", inputs, self.layout.dimension)
 
+    async def caption(self, texts: Matrix) -> Matrix:
+        """Where pictures of what texts say would lie: from learned text vectors (rows, text) to (rows, image)."""
+        return await self._infer("caption", {"text": texts}, self.manifest.size(Modality.IMAGE))
+
     async def canary(self) -> None:
         """Run every model on its golden inputs. Raises DependencyDown, or ModelMismatch when an answer differs."""
         golden = self.manifest.golden()
-        for name in (*(modality.value for modality in ENCODED), "fusion"):
+        for name in SERVED:
             inputs = {
                 key.partition("/")[2]: value
                 for key, value in golden.items()
@@ -77,7 +81,7 @@ class TritonEncoders:
         """Load every model again: what mends a server whose Python process died while it still calls itself ready."""
         client = self._connected()
         try:
-            for name in (*(modality.value for modality in ENCODED), "fusion"):
+            for name in SERVED:
                 await client.unload_model(name)
                 await client.load_model(name)
         except (InferenceServerException, grpc.RpcError) as error:

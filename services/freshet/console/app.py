@@ -73,6 +73,11 @@ class Console:
         weights = read_weights({name: value for name, value in request.query_params.items() if name != "product"})
         return _json(await self.playground.similar(request.query_params.get("product", ""), weights))
 
+    async def search(self, request: Request) -> Response:
+        """By words (GET), or with the file of a picture as the body (POST)."""
+        picture = await _content(request, self.settings.images.content_bytes) if request.method == "POST" else b""
+        return _json(await self.playground.search(request.query_params.get("text", ""), picture))
+
     async def picture(self, request: Request) -> Response:
         content, kind = await self.playground.picture(request.query_params.get("product", ""))
         return Response(content, media_type=kind, headers={"cache-control": "private, max-age=300"})
@@ -136,6 +141,7 @@ def build(settings: Settings, *, watching: bool = True) -> Starlette:
             Route("/api/about", console.about),
             Route("/api/recommend", console.recommend),
             Route("/api/similar", console.similar),
+            Route("/api/search", console.search, methods=["GET", "POST"]),
             Route("/api/picture", console.picture),
             Route("/api/interact", console.interact, methods=["POST"]),
             Route("/api/available", console.available, methods=["POST"]),
@@ -163,14 +169,18 @@ def _json(content: Any) -> Response:
     return JSONResponse(content, headers={"cache-control": "no-store"})
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    content = b""
+async def _content(request: Request, most_bytes: int) -> bytes:
+    content = bytearray()
     async for part in request.stream():
         content += part
-        if len(content) > BODY_BYTES:
-            raise InvalidInput("", f"the request is larger than {BODY_BYTES:,} bytes")
+        if len(content) > most_bytes:
+            raise InvalidInput("", f"the request is larger than {most_bytes:,} bytes")
+    return bytes(content)
+
+
+async def _body(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(content)
+        body = json.loads(await _content(request, BODY_BYTES))
     except ValueError as error:
         raise InvalidInput("", f"the request is no JSON: {error}") from error
     if not isinstance(body, dict):

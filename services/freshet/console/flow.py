@@ -19,7 +19,8 @@ from freshet.console.scrape import (
 
 FRESHNESS = "freshet_freshness_seconds"
 WORKERS = ("catalog", "index", "profiles")
-STAGES = ("wait", "profile", "filter", "behaviour", "retrieve", "rank", "respond")
+METHODS = ("Recommend", "ListSimilarProducts", "SearchProducts")
+STAGES = ("wait", "profile", "fetch", "encode", "filter", "behaviour", "retrieve", "rank", "respond")
 """In the order of a request."""
 
 
@@ -67,7 +68,7 @@ def _methods(quick: Mapping[str, tuple[float, Sample]], minute: Sample, begun: S
     seconds = max((seconds for seconds, _ in services.values()), default=0.0)
     name = "freshet_request_seconds"
     rows = []
-    for method in sorted({"Recommend", "ListSimilarProducts", *values(begun, f"{name}_count", "method")}, reverse=True):
+    for method in dict.fromkeys((*METHODS, *sorted(values(begun, f"{name}_count", "method")))):
         spread = distribution(minute, name, method=method, code="OK")
         failed = total(minute, f"{name}_count", method=method) - spread.count
         rows.append(

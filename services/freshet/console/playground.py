@@ -1,4 +1,4 @@
-"""Ask, click, hide, withdraw: what the Playground does, with the milliseconds of each step. May import this room."""
+"""Ask, search, click, hide, withdraw: what the Playground does, and in how many milliseconds. May import this room."""
 
 from __future__ import annotations
 
@@ -76,6 +76,16 @@ class Playground:
             "milliseconds": {"answered": _since(begun)},
         }
 
+    async def search(self, text: str, picture: bytes) -> dict[str, Any]:
+        """Products by words, by the file of a picture, or by both."""
+        begun = time.perf_counter()
+        answer = await self._services.search(text, picture, LIST_SIZE)
+        return {
+            "products": [_product(found) for found in answer.products],
+            "freshness": _freshness(answer.freshness),
+            "milliseconds": {"answered": _since(begun)},
+        }
+
     async def picture(self, product_id: str) -> tuple[bytes, str]:
         """A product's picture and its media type. Raises NotFound where the catalogue has none that can be shown."""
         image = await asyncio.to_thread(self._image, product_id)
@@ -134,20 +144,23 @@ def media_type(content: bytes) -> str:
 
 def described(answer: pb.RecommendResponse) -> dict[str, Any]:
     """An answer as JSON."""
-    fresh = answer.freshness
     return {
         "products": [_product(found) for found in answer.products],
         "basis": pb.Basis.Name(answer.basis),
-        "freshness": {
-            "model": fresh.model_version,
-            "interactions": [[place.partition, place.offset] for place in fresh.interactions],
-            "representations": [[place.partition, place.offset] for place in fresh.representations],
-            "profile_time": _milliseconds(fresh, "profile_event_time"),
-            "catalogue_time": _milliseconds(fresh, "catalogue_event_time"),
-            "reached": fresh.at_least_reached,
-            "degraded": fresh.degraded,
-            "reasons": list(fresh.degraded_reasons),
-        },
+        "freshness": _freshness(answer.freshness),
+    }
+
+
+def _freshness(fresh: pb.Freshness) -> dict[str, Any]:
+    return {
+        "model": fresh.model_version,
+        "interactions": [[place.partition, place.offset] for place in fresh.interactions],
+        "representations": [[place.partition, place.offset] for place in fresh.representations],
+        "profile_time": _milliseconds(fresh, "profile_event_time"),
+        "catalogue_time": _milliseconds(fresh, "catalogue_event_time"),
+        "reached": fresh.at_least_reached,
+        "degraded": fresh.degraded,
+        "reasons": list(fresh.degraded_reasons),
     }
 
 

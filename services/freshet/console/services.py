@@ -79,6 +79,15 @@ class Services:
         )
         return answer
 
+    async def search(self, text: str, picture: bytes, size: int) -> pb.SearchProductsResponse:
+        request = pb.SearchProductsRequest(text=text, page_size=size)
+        if picture:
+            request.image.content = picture
+        answer: pb.SearchProductsResponse = await _asked(
+            "recommend", self._recommend().SearchProducts(request, timeout=TIMEOUT_SECONDS)
+        )
+        return answer
+
     async def health(self, service: str) -> str:
         """Empty when it serves, else what is wrong, by grpc.health.v1."""
         stub = health_pb2_grpc.HealthStub(self._channel(service))

@@ -20,7 +20,8 @@ from freshet.errors import ConfigurationError
 from freshet.evaluate.held_out import HeldOut, read_held_out
 from freshet.evaluate.live import ask_all, baselines, live_quality
 from freshet.evaluate.metrics import Quality
-from freshet.evaluate.suites import SUITES
+from freshet.evaluate.suites import SUITES as RANKING_SUITES
+from freshet.evaluate.suites import Report, Row, Suite
 from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
 from freshet.ingest.sources import hm_interactions, hm_products
 
@@ -30,6 +31,25 @@ PROTOCOL = (
     "P1: model and profiles from train alone; train and valid left out of every ranking; one test purchase a user; "
     "full ranking; ties count against"
 )
+
+
+def _search(directory: Path, report: Report) -> list[Row]:
+    # Loads torch, for it trains first.
+    from freshet.evaluate.searching import run
+
+    return run(directory, report)
+
+
+SUITES = {
+    **RANKING_SUITES,
+    "search": Suite(
+        "hm_week5core",
+        "two or three words of a product's title or whole text, or its picture cut and compressed, find it among all; "
+        "every third product; trained on train; ties count against",
+        (),
+        _search,
+    ),
+}
 
 
 @app.callback()

@@ -21,6 +21,8 @@ SOURCES = (
     pb.CandidateSource.CO_VISIT,
     pb.CandidateSource.TRENDING_NOW,
     pb.CandidateSource.FRESH,
+    pb.CandidateSource.NEAR_QUERY,
+    pb.CandidateSource.WORDS,
 )
 """Bit i of a candidate's source mask is SOURCES[i]."""
 _BIT = {int(source): np.uint8(1 << i) for i, source in enumerate(SOURCES)}

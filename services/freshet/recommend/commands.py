@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -92,7 +93,7 @@ def recommend(
     request = pb.RecommendRequest(
         user_id=user,
         page_size=size,
-        weights=pb.ModalityWeights(**_weights(weights)),
+        weights=pb.ModalityWeights(**named_weights(weights, pb.ModalityWeights)),
         filter=pb.Filter(
             categories=category or (),
             brands=brand or (),
@@ -110,14 +111,16 @@ def recommend(
             stub = rpc.RecommendationServiceStub(channel)  # type: ignore[no-untyped-call]
             response = stub.Recommend(request, timeout=10.0)
         except grpc.RpcError as error:
-            raise _readable(error, address) from error
+            raise readable(error, address) from error
     if as_json:
         print(json.dumps(json_format.MessageToDict(response, preserving_proto_field_name=True), indent=2))
     else:
-        _print_table(response, user)
+        title = f"For {user}, from {pb.Basis.Name(response.basis)}"
+        print_products(title, response.products, response.freshness)
 
 
-def _weights(text: str) -> dict[str, float]:
+def named_weights(text: str, message: Any) -> dict[str, float]:
+    """From `name=number,…`, where `message` is the contract's message of weights. Raises ConfigurationError."""
     weights: dict[str, float] = {}
     for pair in filter(None, text.split(",")):
         name, _, value = pair.partition("=")
@@ -125,16 +128,15 @@ def _weights(text: str) -> dict[str, float]:
             weights[name.strip()] = float(value)
         except ValueError as error:
             raise ConfigurationError(f"--weights has {pair!r}; NAME=NUMBER is needed, for example text=2") from error
-    from freshet.v1 import recommendation_service_pb2 as pb
-
-    known = [field.name for field in pb.ModalityWeights.DESCRIPTOR.fields]
+    known = [field.name for field in message.DESCRIPTOR.fields]
     for name in weights:
         if name not in known:
             raise ConfigurationError(f"--weights names {name!r}; one of {', '.join(known)} is needed")
     return weights
 
 
-def _readable(error: object, address: str) -> Exception:
+def readable(error: object, address: str) -> Exception:
+    """What a failed call says, as one of Freshet's errors."""
     import grpc
 
     code, details = error.code(), error.details()  # type: ignore[attr-defined]
@@ -145,29 +147,26 @@ def _readable(error: object, address: str) -> Exception:
     return DependencyDown(f"recommend service at {address}", f"{code.name}: {details}")
 
 
-def _print_table(response: object, user: str) -> None:
+def print_products(title: str, products: Iterable[Any], fresh: Any) -> None:
+    """A table of an answer's products, and what the answer is true of."""
     from rich.console import Console
     from rich.table import Table
 
-    from freshet.v1 import recommendation_service_pb2 as pb
-
-    assert isinstance(response, pb.RecommendResponse)
     console = Console(highlight=False)
-    table = Table(title=f"For {user}, from {pb.Basis.Name(response.basis)}", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for heading in ("#", "product", "title", "price", "score", "made of", "why"):
         table.add_column(heading, justify="right" if heading in ("#", "price", "score") else "left")
-    for place, product in enumerate(response.products, 1):
+    for place, product in enumerate(products, 1):
         price = f"{product.price:,.2f} {product.currency}".strip() if product.HasField("price") else ""
         made_of = ", ".join(f"{part.modality} {part.value:+.2f}" for part in product.contributions[:3])
         table.add_row(
             str(place), product.product_id, product.title, price, f"{product.score:.3f}", made_of, product.reason
         )
     console.print(table)
-    fresh = response.freshness
-    applied = sum(position.offset for position in fresh.interactions)
-    console.print(
-        f"True of {applied:,} interactions, {len(fresh.representations)} catalogue partitions, "
-        f"model {fresh.model_version}"
-    )
+    changes = sum(position.offset for position in fresh.representations)
+    told = [f"{changes:,} catalogue changes", f"model {fresh.model_version}"]
+    if fresh.interactions:
+        told.insert(0, f"{sum(position.offset for position in fresh.interactions):,} interactions")
+    console.print(f"True of {', '.join(told)}")
     for reason in fresh.degraded_reasons:
         console.print(f"Degraded: {reason}", style="yellow", markup=False)

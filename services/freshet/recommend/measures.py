@@ -21,16 +21,17 @@ LATE = Counter("freshet_at_least_late_total", "Answers given before what at_leas
 MIRROR_PRODUCTS = Gauge("freshet_mirror_products", "Products this process knows.")
 MIRROR_UNSETTLED = Gauge("freshet_mirror_unsettled_products", "Products that changed after what the index shows.")
 MIRROR_IGNORED = Counter("freshet_mirror_ignored_records", "Records passed over, by why.", ["reason"])
+QUERIES = Counter("freshet_query_encodings", "Texts and pictures searched by: known, or encoded.", ["part", "outcome"])
 RECALL = Gauge("freshet_index_recall_ratio", "Share of the true 10 nearest of a product that the index finds.")
 PROBES = Counter("freshet_index_probes", "Looks at the index's recall, by what came of them.", ["outcome"])
 
-for _method in ("Recommend", "ListSimilarProducts"):
+for _method in ("Recommend", "ListSimilarProducts", "SearchProducts"):
     # A series that begins at 1 has not increased: it is there at 0 before the first such answer.
     DEGRADED.labels(_method)
     LATE.labels(_method)
 _STAGES = {
     name: STAGE_SECONDS.labels(name)
-    for name in ("wait", "profile", "filter", "behaviour", "retrieve", "rank", "respond")
+    for name in ("wait", "profile", "fetch", "encode", "filter", "behaviour", "retrieve", "rank", "respond")
 }
 
 

@@ -19,13 +19,16 @@ from freshet import bootstrap, tracing
 from freshet.adapters.kafka import Reader, ReadRecord
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
+from freshet.domain.searching import SearchWeights
 from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
 from freshet.recommend.exposures import Exposures
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.probe import RecallProbe
 from freshet.recommend.pulse import Pulse
+from freshet.recommend.query import QueryReader
 from freshet.recommend.reads import Reads
+from freshet.recommend.search import Searcher
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
 from freshet.recommend.wait import AtLeast
@@ -99,11 +102,25 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         exposures=Exposures(producer, settings.topics.exposures),
         interactions_topic=settings.topics.interactions,
     )
+    pictures = bootstrap.image_loader(settings)
+    queries = QueryReader(manifest.layout, bootstrap.encoders(settings), pictures, settings.recommend.queries_kept)
+    searcher = Searcher(
+        settings=settings.recommend,
+        mirror=mirror,
+        retriever=recommender.retriever,
+        reader=queries,
+        pulse=pulse,
+        at_least=at_least,
+        weights=SearchWeights(),
+        interactions_topic=settings.topics.interactions,
+    )
     servicer = RecommendationServicer(
         recommender,
+        searcher,
         at_least.topics,
         deadline_seconds=settings.recommend.deadline_seconds,
         wait_longest_seconds=settings.recommend.at_least_longest_seconds,
+        model_seconds=settings.recommend.model_seconds,
         first_uses=first_uses,
     )
     server = Server(servicer, settings.recommend.host, settings.recommend.port, share_port=share_port)
@@ -127,6 +144,8 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         await asyncio.to_thread(reader.stop)
         await asyncio.to_thread(producer.close)
         await index.close()
+        await queries.close()
+        await pictures.close()
         reads.close()
         reads.store.close()
         await asyncio.to_thread(tracing.stop)

@@ -51,6 +51,8 @@ class Pulse:
         self._reads, self._mirror = reads, mirror
         self._shown: deque[tuple[float, dict[int, int]]] = deque()
         self.demand = Demand()
+        self.indexed: dict[int, int] = {}
+        """By partition of freshet.representations.v1: the offset below which the index shows everything."""
         self.down: str | None = None
         """Why the last refresh failed, or None."""
 
@@ -86,7 +88,8 @@ class Pulse:
         while len(self._shown) > 1 and self._shown[1][0] <= now - GRACE_SECONDS:
             self._shown.popleft()
         if self._shown[0][0] <= now - GRACE_SECONDS:
-            self._mirror.settle(self._shown[0][1])
+            self.indexed = self._shown[0][1]
+            self._mirror.settle(self.indexed)
 
 
 def _demand(trending: list[tuple[int, float]]) -> Demand:

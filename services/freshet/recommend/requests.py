@@ -14,9 +14,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from freshet.codec.events import check_id
 from freshet.codec.tokens import read_token
+from freshet.domain.products import Image
 from freshet.domain.progress import Position
 from freshet.errors import InvalidInput
 from freshet.recommend.filters import ProductFilter
+from freshet.recommend.lexicon import distinct
 from freshet.v1 import recommendation_service_pb2 as pb
 
 PAGE_DEFAULT, PAGE_LARGEST = 10, 500
@@ -26,12 +28,13 @@ TOKENS_MOST = 100
 WEIGHT_LARGEST = 100.0
 DIVERSITY_DEFAULT = 0.3
 WAIT_DEFAULT_SECONDS = 1.0
-WEIGHT_NAMES = tuple(field.name for field in pb.ModalityWeights.DESCRIPTOR.fields)
+QUERY_CHARACTERS = 10_000
+MODEL_LONGEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What Recommend and ListSimilarProducts have in common. `weights` multiply the model's own, by name."""
+    """What all calls have in common. `weights` multiply the model's own, by name."""
 
     page_size: int
     filter: ProductFilter
@@ -59,6 +62,17 @@ class SimilarAsked(Asked):
     product_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class SearchAsked(Asked):
+    """A checked SearchProductsRequest: `text` is empty or has words; one of `text` and `image` is given at least."""
+
+    text: str
+    image: Image | None
+    page_token: str
+    model_seconds: float
+    fingerprint: bytes
+
+
 def read_recommend(request: pb.RecommendRequest, topics: frozenset[str], wait_longest: float) -> RecommendAsked:
     """`topics` are those that a consistency token may name; waits are at most `wait_longest` seconds."""
     diversity = DIVERSITY_DEFAULT
@@ -82,8 +96,45 @@ def read_similar(request: pb.ListSimilarProductsRequest, topics: frozenset[str],
     )
 
 
+def read_search(
+    request: pb.SearchProductsRequest, topics: frozenset[str], wait_longest: float, model_default: float
+) -> SearchAsked:
+    """`model_default` seconds are what the model may take where the request does not say."""
+    if len(request.text) > QUERY_CHARACTERS:
+        raise InvalidInput("text", f"has {len(request.text):,} characters; at most {QUERY_CHARACTERS:,} are allowed")
+    text = request.text.strip()
+    image = _image(request) if request.HasField("image") else None
+    if image is None and not text:
+        raise InvalidInput("text", "is empty and there is no image; a search needs words, a picture, or both")
+    if image is None and not distinct(text):
+        raise InvalidInput("text", f"{text!r} has no letter and no digit to search by")
+    seconds = model_default
+    if request.HasField("model_wait"):
+        seconds = _seconds(request.model_wait, "model_wait", MODEL_LONGEST_SECONDS)
+    return SearchAsked(
+        text=text if distinct(text) else "",
+        image=image,
+        page_token=request.page_token,
+        model_seconds=seconds,
+        fingerprint=_search_fingerprint(request),
+        **_common(request, topics, wait_longest),  # type: ignore[arg-type]
+    )
+
+
+def _image(request: pb.SearchProductsRequest) -> Image:
+    match request.image.WhichOneof("source"):
+        case "content" if request.image.content:
+            return Image(content=request.image.content)
+        case "uri" if request.image.uri:
+            return Image(uri=request.image.uri)
+        case _:
+            raise InvalidInput("image", "is empty; give its content or its uri, or leave it out")
+
+
 def _common(
-    request: pb.RecommendRequest | pb.ListSimilarProductsRequest, topics: frozenset[str], wait_longest: float
+    request: pb.RecommendRequest | pb.ListSimilarProductsRequest | pb.SearchProductsRequest,
+    topics: frozenset[str],
+    wait_longest: float,
 ) -> dict[str, object]:
     if request.page_size > PAGE_LARGEST:
         raise InvalidInput("page_size", f"is {request.page_size}; at most {PAGE_LARGEST} are allowed")
@@ -93,7 +144,7 @@ def _common(
         "filter": _filter(request.filter) if request.HasField("filter") else ProductFilter(),
         "weights": _weights(request.weights) if request.HasField("weights") else {},
         "at_least": _at_least(request.at_least, topics) if request.at_least else (),
-        "wait_seconds": WAIT_DEFAULT_SECONDS if wait is None else _wait_seconds(wait, wait_longest),
+        "wait_seconds": WAIT_DEFAULT_SECONDS if wait is None else _seconds(wait, "at_least_wait", wait_longest),
     }
 
 
@@ -114,11 +165,10 @@ def _filter(message: pb.Filter) -> ProductFilter:
     )
 
 
-def _weights(message: pb.ModalityWeights) -> dict[str, float]:
+def _weights(message: pb.ModalityWeights | pb.SearchWeights) -> dict[str, float]:
     return {
-        name: _number(getattr(message, name), f"weights.{name}", 0.0, WEIGHT_LARGEST)
-        for name in WEIGHT_NAMES
-        if message.HasField(name)
+        field.name: _number(value, f"weights.{field.name}", 0.0, WEIGHT_LARGEST)
+        for field, value in message.ListFields()
     }
 
 
@@ -133,9 +183,9 @@ def _at_least(tokens: Sequence[str], topics: frozenset[str]) -> tuple[Position, 
     return tuple(positions)
 
 
-def _wait_seconds(wait: Duration, longest: float) -> float:
+def _seconds(wait: Duration, field: str, longest: float) -> float:
     seconds: float = wait.seconds + wait.nanos / 1e9
-    return _number(seconds, "at_least_wait", 0.0, longest)
+    return _number(seconds, field, 0.0, longest)
 
 
 def _at_most(values: Sequence[str], field: str, limit: int) -> Sequence[str]:
@@ -162,4 +212,12 @@ def _fingerprint(request: pb.RecommendRequest) -> bytes:
         shape.weights.CopyFrom(request.weights)
     if request.HasField("diversity"):
         shape.diversity = request.diversity
+    return hashlib.blake2b(shape.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def _search_fingerprint(request: pb.SearchProductsRequest) -> bytes:
+    shape = pb.SearchProductsRequest(text=request.text)
+    for name in ("image", "filter", "weights"):
+        if request.HasField(name):
+            getattr(shape, name).CopyFrom(getattr(request, name))
     return hashlib.blake2b(shape.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -13,6 +13,7 @@ from freshet.codec.events import timestamp
 from freshet.domain.interactions import Kind
 from freshet.domain.progress import Progress
 from freshet.domain.scoring import part_names
+from freshet.domain.searching import PARTS
 from freshet.recommend.candidates import SOURCES
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.rank import Ranking
@@ -35,6 +36,12 @@ _LIKE = {
     "joint": "Much like",
     "terms": "Described like",
     "behaviour": "Chosen by others who chose",
+}
+_FITS = {
+    "text": "Fits what the words mean.",
+    "caption": "Its picture fits the words.",
+    "image": "Looks like the picture.",
+    "trending": "Popular right now.",
 }
 _SOURCES_OF_MASK = [[source for i, source in enumerate(SOURCES) if mask >> i & 1] for mask in range(1 << len(SOURCES))]
 
@@ -98,29 +105,61 @@ def _product(
     kinds: Mapping[int, int],
     basis: pb.Basis,
 ) -> pb.RecommendedProduct:
-    facts = mirror.facts(int(ranking.rows[place]))
     shown = [(value, name) for value, name in parts if value != 0.0]
+    message = _described(mirror, int(ranking.rows[place]), int(ranking.sources[place]), shown)
+    if because >= 0:
+        message.because_product_id = mirror.facts(because).product_id
+    message.reason = _reason(mirror, shown, because, kinds, basis)
+    return message
+
+
+def found_products(
+    mirror: Mirror,
+    words: Mapping[str, int],
+    rows: NDArray[np.intp],
+    sources: NDArray[np.uint8],
+    parts: NDArray[np.float64],
+) -> list[pb.RecommendedProduct]:
+    """A search's products: `words` are the query's, `parts` (products, parts) what adds up to each score."""
+    messages = []
+    for row, mask, values in zip(rows.tolist(), sources.tolist(), parts.tolist(), strict=True):
+        shown = sorted(((value, name) for value, name in zip(values, PARTS, strict=True) if value != 0.0), reverse=True)
+        message = _described(mirror, row, mask, shown)
+        message.reason = _fits(mirror, words, row, shown)
+        messages.append(message)
+    return messages
+
+
+def _fits(mirror: Mirror, words: Mapping[str, int], row: int, shown: Sequence[tuple[float, str]]) -> str:
+    """One sentence that says why a product was found."""
+    if not shown or shown[0][0] <= 0.0:
+        return "Nothing fits better."
+    if shown[0][1] != "terms":
+        return _FITS[shown[0][1]]
+    having = mirror.lexicon.having(words, row)
+    return f"Has {', '.join(f'“{word}”' for word in having[:5])}." if having else "Has words like these."
+
+
+def _described(mirror: Mirror, row: int, mask: int, shown: Sequence[tuple[float, str]]) -> pb.RecommendedProduct:
+    """A product's facts and its score, the sum of what is `shown`, which is sorted."""
+    facts = mirror.facts(row)
     score = 0.0
     for value, _ in shown:
         score += value
-    because_id = mirror.facts(because).product_id if because >= 0 else ""
-    message = pb.RecommendedProduct(
+    return pb.RecommendedProduct(
         product_id=facts.product_id,
         score=score,
         contributions=[pb.Contribution(modality=name, value=value) for value, name in shown],
-        because_product_id=because_id,
-        reason=_reason(mirror, shown, because, kinds, basis),
         title=facts.title,
         brand=facts.brand,
         categories=facts.categories,
         price=facts.price,
         currency=facts.currency,
         image_uri=facts.image_uri,
-        sources=_SOURCES_OF_MASK[int(ranking.sources[place])],
+        sources=_SOURCES_OF_MASK[mask],
         review_count=facts.review_count,
         rating=facts.rating,
     )
-    return message
 
 
 def _reason(

@@ -8,39 +8,47 @@ from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import _async as aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from freshet import tracing
-from freshet.errors import InvalidInput, NotFound
+from freshet.errors import DependencyDown, InvalidInput, NotFound
 from freshet.recommend import measures
-from freshet.recommend.requests import read_recommend, read_similar
+from freshet.recommend.requests import read_recommend, read_search, read_similar
+from freshet.recommend.search import Searcher
 from freshet.recommend.service import Recommender
 from freshet.v1 import recommendation_service_pb2 as pb
 from freshet.v1 import recommendation_service_pb2_grpc as rpc
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RecommendationService"].full_name
 STOP_SECONDS = 5.0
+MESSAGE_BYTES = 8 * 2**20
+"""A search may bring its picture."""
+RETRY_SECONDS = 1
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Response = TypeVar("Response", pb.RecommendResponse, pb.ListSimilarProductsResponse)
+Response = TypeVar("Response", pb.RecommendResponse, pb.ListSimilarProductsResponse, pb.SearchProductsResponse)
 
 
 class RecommendationServicer(rpc.RecommendationServiceServicer):
-    """Checks, hands on, and turns errors into statuses with details (google.rpc.BadRequest, ResourceInfo)."""
+    """Checks, hands on, and turns errors into statuses with details (BadRequest, ResourceInfo, RetryInfo)."""
 
     def __init__(
         self,
         recommender: Recommender,
+        searcher: Searcher,
         topics: frozenset[str],
         *,
         deadline_seconds: float,
         wait_longest_seconds: float,
+        model_seconds: float = 0.5,
         first_uses: tracing.FirstUses | None = None,
     ) -> None:
-        self._recommender, self._topics = recommender, topics
+        self._recommender, self._searcher, self._topics = recommender, searcher, topics
+        self._model_seconds = model_seconds
         self._first_uses = first_uses or tracing.FirstUses()
         self._deadline_seconds, self._wait_longest = deadline_seconds, wait_longest_seconds
 
@@ -61,6 +69,13 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
             )
 
         return await self._traced("ListSimilarProducts", answer, context)
+
+    async def SearchProducts(self, request: pb.SearchProductsRequest, context: Context) -> pb.SearchProductsResponse:
+        async def answer() -> pb.SearchProductsResponse:
+            asked = read_search(request, self._topics, self._wait_longest, self._model_seconds)
+            return await self._searcher.search(asked, self._seconds(context, asked.at_least, asked.wait_seconds))
+
+        return await self._traced("SearchProducts", answer, context)
 
     async def _traced(self, method: str, answer: Callable[[], Awaitable[Response]], context: Context) -> Response:
         if not tracing.on():
@@ -91,6 +106,11 @@ async def _answered(method: str, answer: Callable[[], Awaitable[Response]], cont
     except NotFound as error:
         code = "NOT_FOUND"
         await _abort(context, code, str(error), error_details_pb2.ResourceInfo(resource_type="product"))
+    except DependencyDown as error:
+        code = "UNAVAILABLE"
+        await _abort(
+            context, code, str(error), error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_SECONDS))
+        )
     finally:
         measures.REQUEST_SECONDS.labels(method, code).observe(time.perf_counter() - begun)
     if response.freshness.degraded:
@@ -118,7 +138,7 @@ class Server:
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", int(share_port)),
-                ("grpc.max_receive_message_length", 4 * 2**20),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES),
                 ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
             ]
         )

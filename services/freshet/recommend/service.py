@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from freshet.ports import VectorIndex
 from freshet.recommend import candidates as generation
 from freshet.recommend.behaviour import BehaviourReader
 from freshet.recommend.candidates import Candidates
+from freshet.recommend.clock import Clock
 from freshet.recommend.exposures import Exposures, new_attribution_token
 from freshet.recommend.filters import allowed_rows
 from freshet.recommend.history import NO_HISTORY, History, Shopper, queries, read_history, stream_time_us, understand
@@ -39,23 +40,9 @@ from freshet.recommend.wait import AtLeast
 from freshet.settings import ProfileSettings, RecommendSettings
 from freshet.v1 import recommendation_service_pb2 as pb
 
-ANSWER_SECONDS = 0.01
-"""Kept back from every deadline for ranking and sending."""
 STORE_SECONDS = 0.25
 TRENDING_MOST = 100
 NO_ONE = Touched(np.empty((0, 0), np.float32), np.empty(0, np.float32))
-
-
-@dataclass(slots=True)
-class Clock:
-    """The time left to one call, in seconds, and what had to be left out because of it."""
-
-    until: float
-    missing: list[str] = field(default_factory=list)
-
-    def left(self, longest: float = float("inf")) -> float:
-        """Time a dependency may take now: never into what the answer itself needs."""
-        return max(min(self.until - time.monotonic() - ANSWER_SECONDS, longest), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +78,15 @@ class Recommender:
         self._interactions_topic = interactions_topic
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
-        self._retriever = Retriever(mirror, index, settings)
+        self.retriever = Retriever(mirror, index, settings)
+        """Searches share it: what is sought ahead waits for them, too."""
         self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
         self._pages: Pages[Kept] = Pages()
 
     async def run(self) -> None:
         """Work ahead of requests, until cancelled."""
         async with asyncio.TaskGroup() as ahead:
-            ahead.create_task(self._retriever.run(self._weights))
+            ahead.create_task(self.retriever.run(self._weights))
             ahead.create_task(self._behaviour.run())
 
     # --- the two calls
@@ -191,7 +179,7 @@ class Recommender:
         if not len(shopper.liked):
             return self._without_profile(trending, allowed, asked.page_size)
         rows, vectors, interests = queries(mirror, shopper, weights, self._settings.interests)
-        search = self._retriever.begin(
+        search = self.retriever.begin(
             rows,
             vectors,
             allowed,
@@ -204,7 +192,7 @@ class Recommender:
         )
         affinities = await self._affinities(shopper, weights, clock)
         with stage("retrieve"):
-            near, fresh = await self._retriever.finish(search, clock.missing)
+            near, fresh = await self.retriever.finish(search, clock.missing)
         found = [*generation.near(near, interests), (int(pb.FRESH), fresh)]
         together, alike = affinities.strongest(mirror.count, shares(shopper.liked), weights, generation.TOTAL // 2)
         found += [(pb.CO_VISIT, together), (pb.SIMILAR, alike)]

@@ -25,6 +25,7 @@ from freshet.domain.representations import Layout, pack
 from freshet.domain.reviews import Review, StoredReview
 from freshet.errors import InvalidInput, TooLarge
 from freshet.ports import CatalogRow, CatalogStore
+from freshet.representation import preprocessing as pre
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
 from freshet.stream.dead_letters import DeadLetters, reason_of
@@ -287,6 +288,8 @@ def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation
     message.present_segments = layout.present(row.encoding.vector)
     message.title, message.brand, message.currency = product.title, product.brand, product.currency
     message.categories.extend(product.categories)
+    message.words.extend(pre.word_hashes(pre.product_text(product)))
+    message.title_words = len(pre.word_hashes(product.title))
     message.available = product.available
     if product.price is not None:
         message.price = product.price

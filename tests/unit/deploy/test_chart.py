@@ -112,6 +112,19 @@ def test_selectors_budgets_and_policies_meet_their_pods(objects: Objects, compon
         assert selector["app.kubernetes.io/component"] == component
 
 
+def test_what_reads_products_and_queries_reaches_triton_and_nothing_else_does(objects: Objects) -> None:
+    (callers,) = [
+        rule["from"] for rule in objects["NetworkPolicy", "freshet-triton"]["spec"]["ingress"]
+        if rule["ports"] == [{"protocol": "TCP", "port": 8001}]
+    ]  # fmt: skip
+    named = {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in callers}
+    assert named == {"catalog", "recommend"}
+    for component in (*WORKERS, *SERVICES):
+        egress = objects["NetworkPolicy", f"freshet-{component}"]["spec"]["egress"]
+        reached = {"protocol": "TCP", "port": 8001} in [port for rule in egress for port in rule["ports"]]
+        assert reached == (component in named), component
+
+
 @pytest.mark.parametrize("component", WORKERS)
 def test_a_worker_scales_by_its_own_lag_up_to_one_for_each_partition(objects: Objects, component: str) -> None:
     from freshet.settings import Topics
@@ -156,6 +169,16 @@ def test_only_the_catalogue_worker_reaches_the_internet_and_no_private_network_t
     (block,) = outside.pop("freshet-catalog")
     assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(block["except"])
     assert not any(outside.values())
+
+
+def test_recommend_fetches_pictures_to_search_by_only_when_it_is_allowed_to() -> None:
+    parts = yaml.safe_load_all(rendered(*EVERYTHING, "--set", "networkPolicy.pictures.searches=true"))
+    (policy,) = [
+        part for part in parts
+        if part and part["kind"] == "NetworkPolicy" and part["metadata"]["name"] == "freshet-recommend"
+    ]  # fmt: skip
+    blocks = [to["ipBlock"] for rule in policy["spec"]["egress"] for to in rule.get("to", ()) if "ipBlock" in to]
+    assert {"10.0.0.0/8", "192.168.0.0/16", "169.254.0.0/16"} <= set(blocks[0]["except"])
 
 
 def test_the_operators_resources_are_there_when_asked_for_and_absent_otherwise(objects: Objects) -> None:

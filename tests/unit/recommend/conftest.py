@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from freshet.adapters import memory
+from freshet.adapters.images import ImageLoader
 from freshet.codec.events import timestamp
 from freshet.domain import covisits, profiles
 from freshet.domain.affinity import AffinityRules
@@ -22,16 +23,20 @@ from freshet.domain.interactions import Kind
 from freshet.domain.progress import Advance, Position
 from freshet.domain.representations import Layout, Modality, Segment, pack
 from freshet.domain.scoring import RankingWeights
-from freshet.errors import DependencyDown
+from freshet.domain.searching import SearchWeights
+from freshet.errors import DependencyDown, ModelMismatch
 from freshet.ports import BehaviourRow, ProfileRow
 from freshet.recommend.exposures import Exposures
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.pulse import Pulse
+from freshet.recommend.query import QueryReader
 from freshet.recommend.reads import Reads
+from freshet.recommend.search import Searcher
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
 from freshet.recommend.wait import AtLeast
-from freshet.settings import ProfileSettings, RecommendSettings, Topics
+from freshet.representation import preprocessing as pre
+from freshet.settings import ImageSettings, ProfileSettings, RecommendSettings, Topics
 from freshet.v1 import recommendation_service_pb2_grpc as rpc
 from freshet.v1 import stream_pb2
 
@@ -120,6 +125,48 @@ class Index:
     async def close(self) -> None: ...
 
 
+class Model:
+    """ports.QueryEncoders of four words and two colours: a word's vector is its axis, and names a colour's picture."""
+
+    layout = LAYOUT
+    words = ("shirt", "boot", "lamp", "book")
+
+    def __init__(self) -> None:
+        self.down = self.wrong = False
+        self.seconds = 0.0
+        self.calls: list[str] = []
+        tokens = pre.text_tokens(self.words)["tokens"][:, 0]
+        self._axes = {int(token): axis for axis, token in enumerate(tokens)}
+
+    async def encode(self, modality: Modality, inputs: Mapping[str, Any]) -> Any:
+        await self._called(modality.value)
+        if modality is Modality.TEXT:
+            vectors = np.zeros((len(inputs["tokens"]), 8), np.float32)
+            for row, tokens in enumerate(inputs["tokens"].tolist()):
+                for token in filter(self._axes.__contains__, tokens):
+                    vectors[row, self._axes[token]] += 2.0
+            return vectors
+        red = inputs["pixels"][..., 0].mean(axis=(1, 2)) > inputs["pixels"][..., 2].mean(axis=(1, 2))
+        return np.eye(4, dtype=np.float32)[np.where(red, 0, 1)]
+
+    async def caption(self, texts: Any) -> Any:
+        await self._called("caption")
+        return texts[:, :4]
+
+    async def canary(self) -> None:
+        await self._called("canary")
+        if self.wrong:
+            raise ModelMismatch("Triton serves another version")
+
+    async def close(self) -> None: ...
+
+    async def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self.down:
+            raise DependencyDown("triton", "connection refused")
+        await asyncio.sleep(self.seconds)
+
+
 _NAMES = itertools.count()
 
 
@@ -152,8 +199,20 @@ class Shop:
             exposures=self.exposures,
             interactions_topic=TOPICS.interactions,
         )
+        self.model = Model()
+        self.reader = QueryReader(LAYOUT, self.model, ImageLoader(ImageSettings()), settings.queries_kept)
+        searcher = Searcher(
+            settings=settings,
+            mirror=self.mirror,
+            retriever=self.recommender.retriever,
+            reader=self.reader,
+            pulse=self.pulse,
+            at_least=self.at_least,
+            weights=SearchWeights(),
+            interactions_topic=TOPICS.interactions,
+        )
         servicer = RecommendationServicer(
-            self.recommender, self.at_least.topics, deadline_seconds=1.0, wait_longest_seconds=30.0
+            self.recommender, searcher, self.at_least.topics, deadline_seconds=1.0, wait_longest_seconds=30.0
         )
         self.server = Server(servicer, "127.0.0.1", 0)
         self.offsets: dict[int, int] = {}
@@ -184,6 +243,8 @@ class Shop:
             product_id=product_id,
             product_number=self.number(product_id),
             vector=pack(vector),
+            words=pre.word_hashes(facts["title"]),
+            title_words=len(pre.word_hashes(facts["title"])),
             event_time=timestamp(time_us),
             **facts,
         )
@@ -243,6 +304,7 @@ async def open_shop() -> AsyncIterator[Callable[..., Any]]:
     for shop, channel in opened:
         await channel.close()
         await shop.server.stop()
+        await shop.reader.close()
 
 
 @pytest.fixture

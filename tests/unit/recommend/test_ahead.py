@@ -43,9 +43,9 @@ async def test_every_product_is_solved_and_sought_before_anybody_asks(shop: Any)
     shop.mirror.filled.set()
     async with working_ahead(shop):
         await until(lambda: len(shop.recommender._behaviour._solved) == 12)
-        await until(lambda: len(shop.recommender._retriever._near) == 12)
+        await until(lambda: len(shop.recommender.retriever._near) == 12)
     row = shop.mirror.row_of("boot-0")
-    near = shop.recommender._retriever._near[row].rows
+    near = shop.recommender.retriever._near[row].rows
     vectors = shop.mirror.layout.weighted(shop.mirror.vectors[:12], shop.recommender._weights.modalities)
     scores = shop.mirror.vectors[near] @ vectors[row]
     assert len(near) == 12

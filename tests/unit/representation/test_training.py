@@ -113,9 +113,10 @@ def test_an_exported_model_is_loaded_with_its_layout(models: tuple[Path, Manifes
     assert loaded == manifest
     assert loaded.layout.dimension == 672
     assert {path.name for path in (loaded.folder / card.TRITON).iterdir()} == {
-        "text", "image", "price", "reviews", "fusion",
+        "text", "image", "price", "reviews", "fusion", "caption",
     }  # fmt: skip
     assert loaded.golden()["fusion/vector"].shape[1] == 672
+    assert loaded.golden()["caption/vector"].shape[1] == 64
 
 
 def test_a_model_that_is_missing_cut_or_of_another_version_says_so(

@@ -24,6 +24,7 @@ from freshet.domain.progress import Position
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import DependencyDown, ImageRejected
 from freshet.representation.manifest import ENCODED, Manifest, SegmentEntry
+from freshet.representation.preprocessing import word_hashes
 from freshet.settings import Settings
 from freshet.stream.batches import Run
 from freshet.stream.catalog import CatalogWorker
@@ -207,6 +208,15 @@ async def test_a_price_change_calls_neither_the_text_nor_the_image_encoder() -> 
     (published,) = await line.send(price(60.0))
     assert line.encoders.rows == {"text": 1, "image": 1, "price": 2, "fusion": 2}
     assert published.price == 60.0
+
+
+async def test_the_words_of_the_whole_text_are_published_the_titles_first() -> None:
+    line = Line()
+    (published,) = await line.send(event(upsert=boot(title="Red red Boot", description="Made in Zanzibar")))
+    assert published.title_words == 2
+    assert list(published.words)[:2] == word_hashes("red boot")
+    assert set(word_hashes("ZANZIBAR")) <= set(published.words)
+    assert len(set(published.words)) == len(published.words)
 
 
 async def test_availability_changes_no_vector_and_is_published_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from sqlalchemy import bindparam, select
 
 from freshet.adapters.sql import documents
@@ -11,13 +12,24 @@ from freshet.adapters.sql.engine import Database
 from freshet.adapters.sql.progress import SqlStore, advance
 from freshet.adapters.sql.tables import ENCODINGS, PRODUCTS, REVIEWS
 from freshet.domain.progress import Advance
+from freshet.domain.representations import Matrix, unpack
 from freshet.domain.reviews import StoredReview
-from freshet.ports import CatalogRow
+from freshet.ports import CatalogRow, Encoding
 
 _PAGE = (
     select(PRODUCTS.c.product_id)
     .where(PRODUCTS.c.product_id > bindparam("after"))
     .order_by(PRODUCTS.c.product_id)
+    .limit(bindparam("most"))
+)
+
+_VECTORS = (
+    select(ENCODINGS.c.product_id, ENCODINGS.c.vector)
+    .join(PRODUCTS, PRODUCTS.c.product_id == ENCODINGS.c.product_id)
+    .where(
+        ENCODINGS.c.model_version == bindparam("version"), ENCODINGS.c.product_id > bindparam("after"), PRODUCTS.c.live
+    )
+    .order_by(ENCODINGS.c.product_id)
     .limit(bindparam("most"))
 )
 
@@ -65,3 +77,15 @@ class SqlCatalogStore(SqlStore):
     def product_ids(self, after: str, limit: int) -> list[str]:
         with self._database.reading() as connection:
             return list(connection.scalars(_PAGE, {"after": after, "most": limit}))
+
+    def vectors(self, after: str, limit: int) -> tuple[list[str], Matrix]:
+        wanted = {"after": after, "most": limit, "version": self._model_version}
+        with self._database.reading() as connection:
+            rows = connection.execute(_VECTORS, wanted).fetchall()
+        found = [unpack(row[1]) for row in rows]
+        return [row[0] for row in rows], np.stack(found) if found else np.empty((0, 0), np.float32)
+
+    def encodings(self, product_id: str) -> list[Encoding]:
+        with self._database.reading() as connection:
+            rows = self._database.select(connection, [*ENCODINGS.c], ENCODINGS.c.product_id, [product_id])
+        return sorted(map(documents.encoding, rows), key=lambda encoding: encoding.model_version)

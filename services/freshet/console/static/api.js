@@ -31,6 +31,12 @@ export async function post(path, body) {
   return answered(await fetch(`api/${path}`, options));
 }
 
+// A picture travels as it is; the server tells what it is by its bytes.
+export async function send(path, query, file) {
+  const options = { method: "POST", headers: { ...headers(), "content-type": "application/octet-stream" }, body: file };
+  return answered(await fetch(`api/${path}?${new URLSearchParams(query)}`, options));
+}
+
 // Server-sent events by fetch, for EventSource cannot send a header. Goes on for ever, with pauses after failures.
 export async function follow(path, received, lost) {
   let pause = 500;

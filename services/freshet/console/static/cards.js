@@ -8,7 +8,8 @@ const NAMED = 2; // the largest parts are named below the bar, all of them in it
 
 export const shown = (product) => product.title || product.id;
 
-// `on` has what the buttons do; null: a card without buttons. `node.update(product, most, badge)` fills it.
+// `on` has what the buttons do, by name, and what a click does; null: a card without buttons. With `on.looking` a click
+// changes nothing, and needs no token. `node.update(product, most, badge)` fills it.
 export function card(on, mayChange) {
   let product = null;
   const badge = h("span", { class: "badge" });
@@ -18,9 +19,9 @@ export function card(on, mayChange) {
   const why = h("p", { class: "why" });
   const bar = h("div", { class: "parts-bar", "aria-hidden": "true" });
   const legend = h("p", { class: "legend" });
-  const look = h("button", { class: "look", type: "button", disabled: !on || !mayChange, title: on ? "Click, as a shopper would" : "", onclick: () => on?.click(product) },
+  const look = h("button", { class: "look", type: "button", disabled: !on || !(mayChange || on.looking), title: !on ? "" : on.looking ? "Products like this one" : "Click, as a shopper would", onclick: () => on?.click(product) },
     shot, h("span", { class: "words" }, title, small));
-  const act = (name, text, about, changes) => h("button", { class: "plain", type: "button", title: about, disabled: changes && !mayChange, onclick: () => on[name](product) }, text);
+  const act = (name, text, about, changes) => on[name] && h("button", { class: "plain", type: "button", title: about, disabled: changes && !mayChange, onclick: () => on[name](product) }, text);
   const acts = on && h("div", { class: "acts" }, act("similar", "Similar", "Products like this one", false), act("hide", "Hide", "Not for this shopper", true),
     act("withdraw", "Withdraw", "Out of the catalogue, for everyone", true));
   const node = h("article", { class: "card" }, badge, look, why, bar, legend, acts);

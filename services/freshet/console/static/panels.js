@@ -56,7 +56,7 @@ function note(node, text) {
 export function showAnswers(panel, shot) {
   titled(panel, "Answers");
   const methods = part(panel, "methods", "Requests", () => table(["", "per second", "p50", "p99", "refused*"]));
-  const names = { Recommend: "Recommend", ListSimilarProducts: "Similar" };
+  const names = { Recommend: "Recommend", ListSimilarProducts: "Similar", SearchProducts: "Search" };
   fill(methods.children[1], shot.flow.methods.map((row) => [names[row.method] ?? row.method, rate(row.rate), latency(row.p50), latency(row.p99), count(row.refused)]));
 
   const stages = part(panel, "stages", "Stages of a request", () => h("div", {}, h("ul", { class: "bars" }), h("p", { class: "note" })));

@@ -4,6 +4,7 @@ import { get, mayChange, post } from "./api.js";
 import { h, keyed, put } from "./dom.js";
 import { clock, milliseconds } from "./format.js";
 import { card, shown } from "./cards.js";
+import { buildSearch } from "./search.js";
 
 const BASES = {
   PROFILE: "this shopper's own interactions",
@@ -33,16 +34,19 @@ function build() {
   const similar = h("dialog", { class: "similar", onclick: (event) => event.target === similar && similar.close() });
   const weights = h("div", { class: "panel sliders" }, h("h2", {}, "Weights", h("button", { class: "plain", type: "button", onclick: resetWeights }, "Reset")), sliders);
   const gone = h("div", { class: "panel", hidden: true }, h("h2", {}, "Withdrawn"), withdrawn);
+  const list = h("div", {}, told, grid, basis);
+  const search = buildSearch({ openSimilar, showing: (searching) => { list.hidden = weights.hidden = searching; } });
   root.append(
     h("div", { class: "play" },
       h("div", { class: "desk" },
+        search.panel,
         h("div", { class: "panel" }, h("h2", {}, h("label", { for: "user" }, "Shopper")), user,
           h("div", { class: "row" }, h("button", { type: "button", onclick: invent }, "Invent one"), h("button", { class: "main", type: "button", onclick: () => begin(user.value.trim()) }, "Ask"))),
         weights, gone),
-      h("div", {}, told, grid, basis)),
+      h("div", {}, search.results, list)),
     similar);
   readModalities(sliders);
-  return { user, sliders, told, grid, basis, similar, withdrawn, gone };
+  return { leave: search.clear, user, sliders, told, grid, basis, similar, withdrawn, gone };
 }
 
 async function readModalities(sliders) {
@@ -89,6 +93,7 @@ function invent() {
 
 function begin(user) {
   if (!user) return tell("Type a shopper's id, or invent one");
+  parts.leave();
   state.user = user;
   state.list = null;
   return ask("");

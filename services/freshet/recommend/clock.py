@@ -1,0 +1,21 @@
+"""The time that one call has. Imports nothing of Freshet."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+ANSWER_SECONDS = 0.01
+"""Kept back from every deadline for ranking and sending."""
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time left to one call, in seconds, and what had to be left out because of it."""
+
+    until: float
+    missing: list[str] = field(default_factory=list)
+
+    def left(self, longest: float = float("inf")) -> float:
+        """Time a dependency may take now: never into what the answer itself needs."""
+        return max(min(self.until - time.monotonic() - ANSWER_SECONDS, longest), 0.0)
