@@ -29,7 +29,9 @@ from freshet.inspect.scan import Neighbour
 from freshet.ports import CatalogStore
 from freshet.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="What is known of a product, and what the model makes of it.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="What is known of a product, and what the model makes of it."
+)
 Words = Annotated[float, typer.Option("--words", min=0.5, max=1.0, help="Least cosine of near-identical words.")]
 Picture = Annotated[float, typer.Option("--picture", min=0.5, max=1.0, help="Least cosine of their pictures.")]
 

@@ -12,7 +12,7 @@ from freshet.errors import ConfigurationError
 from freshet.recommend.commands import named_weights, print_products, readable
 from freshet.settings import Settings
 
-search_app = typer.Typer(help="Search a running service by words, by a picture, or by both.")
+search_app = typer.Typer(add_completion=False, help="Search a running service by words, by a picture, or by both.")
 SECONDS = 10.0
 
 
