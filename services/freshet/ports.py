@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from freshet.domain.products import ProductState
 from freshet.domain.progress import Advance, Position, Progress
 from freshet.domain.representations import Layout, Matrix, Modality, Vector
-from freshet.domain.reviews import ReviewSummary, StoredReview
+from freshet.domain.reviews import ReviewSummary, StoredReview, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,18 @@ class CatalogStore(ProgressStore, Protocol):
         ...
 
     def load_reviews(self, review_ids: Sequence[str]) -> dict[str, StoredReview]: ...
+
+    def load_windows(self, windows: Sequence[Window], most: int) -> dict[Window, list[StoredReview]]:
+        """The reviews of each window, at most so many: those with the smallest ids."""
+        ...
+
+    def reviews_of(self, product_id: str, after: tuple[int, str], limit: int) -> list[StoredReview]:
+        """A product's reviews after (event time in microseconds, review id), in that order."""
+        ...
+
+    def rewrite_reviews(self, reviews: Sequence[StoredReview]) -> None:
+        """Keep what another model makes of these reviews, in a transaction of its own: it moves no offset."""
+        ...
 
     def apply(
         self,
@@ -222,6 +234,13 @@ class Encoders(Protocol):
 
     async def encode(self, modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
         """One vector per row of `inputs`, whose names, dtypes and shapes freshet.representation.preprocessing makes."""
+        ...
+
+    async def sentiment(self, inputs: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float32] | None:
+        """How well each text speaks, 0 to 1, float32 (rows,); None where the model has no judge of it.
+
+        freshet.representation.opinions makes `inputs`.
+        """
         ...
 
     async def fuse(self, parts: Mapping[Modality, Matrix], present: NDArray[np.bool_]) -> Matrix:

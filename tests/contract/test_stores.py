@@ -21,7 +21,7 @@ from freshet.adapters import memory, sql
 from freshet.domain.products import Image, ProductState, Stamped, Version
 from freshet.domain.progress import Advance, Position, Progress
 from freshet.domain.representations import Modality
-from freshet.domain.reviews import ReviewSummary, StoredReview
+from freshet.domain.reviews import WINDOW_US, ReviewSummary, StoredReview, Weighed, Window
 from freshet.errors import ProgressConflict
 from freshet.ports import BehaviourRow, CatalogRow, CatalogStore, Encoding, ProfileRow, ProfileStore, ServingStore
 
@@ -101,7 +101,12 @@ def teapot() -> CatalogRow:
         product_id=state.product_id,
         number=1,
         state=state,
-        reviews=ReviewSummary((0, 1, 0, 2, 30), 31, float16(256) / np.float32(3)),
+        reviews=ReviewSummary(
+            (0, 1, 0, 2, 30),
+            31,
+            Weighed((0, 1_000, 0, 2_000, 2**40), 31_000, float16(256) / np.float32(3), 7, 2**50),
+            MODEL,
+        ),
         encoding=Encoding(
             MODEL,
             {Modality.TEXT: b"\x00\xffdigest", Modality.IMAGE: b""},
@@ -118,7 +123,9 @@ def assert_same_row(read: CatalogRow, written: CatalogRow) -> None:
     for name in ("product_id", "number", "source", "event_time_us"):
         assert getattr(read, name) == getattr(written, name)
     assert (read.reviews.stars, read.reviews.text_count) == (written.reviews.stars, written.reviews.text_count)
-    np.testing.assert_equal(read.reviews.text_vector_sum, written.reviews.text_vector_sum)
+    assert read.reviews.model_version == written.reviews.model_version
+    assert replace(read.reviews.weighed, text_sum=None) == replace(written.reviews.weighed, text_sum=None)
+    np.testing.assert_equal(read.reviews.weighed.text_sum, written.reviews.weighed.text_sum)
     assert (read.encoding is None) == (written.encoding is None)
     if read.encoding is not None and written.encoding is not None:
         assert read.encoding.model_version == written.encoding.model_version
@@ -175,7 +182,8 @@ def test_a_row_without_an_encoding_leaves_the_one_that_is_stored(backend: Backen
 
 def test_reviews_are_read_back_exactly_so_that_taking_one_out_undoes_adding_it(backend: Backend) -> None:
     catalog = backend.catalog()
-    wordy = StoredReview("r-ü", "p", 4.5, float16(256) / np.float32(7), Version(1_790_000_000_000_000, 2**40))
+    version = Version(1_790_000_000_000_000, 2**40)
+    wordy = StoredReview("r-ü", "p", 4.5, float16(256) / np.float32(7), version, "Schön 🫖 '%s", 870, MODEL)
     silent = StoredReview("r-2", "p", None, None, Version(1, 0))
     catalog.apply("catalog", [], [wordy, silent], [])
     read = catalog.load_reviews(["r-2", "r-ü", "r-3"])
@@ -183,6 +191,32 @@ def test_reviews_are_read_back_exactly_so_that_taking_one_out_undoes_adding_it(b
     assert read["r-2"] == silent
     np.testing.assert_array_equal(read["r-ü"].text_vector, wordy.text_vector)
     assert replace(read["r-ü"], text_vector=None) == replace(wordy, text_vector=None)
+
+
+def test_the_reviews_of_a_window_are_those_of_its_day_and_product_with_the_smallest_ids(backend: Backend) -> None:
+    catalog = backend.catalog()
+    places = {"c": ("p", 0), "a": ("p", WINDOW_US - 1), "b": ("p", 5), "d": ("p", WINDOW_US), "e": ("q", 7)}
+    stored = [StoredReview(id_, product, 3.0, None, Version(at, 1)) for id_, (product, at) in places.items()]
+    catalog.apply("catalog", [], stored, [])
+    wanted = [Window("p", 0), Window("p", 1), Window("q", 0), Window("r", 0)]
+    read = catalog.load_windows(wanted, 2)
+    assert {window: [each.review_id for each in listed] for window, listed in read.items()} == dict(
+        zip(wanted, [["a", "b"], ["d"], ["e"], []], strict=True)
+    )
+
+
+def test_a_products_reviews_are_read_page_by_page_in_order_of_time_and_rewritten_in_place(backend: Backend) -> None:
+    catalog = backend.catalog()
+    stored = [StoredReview(f"r{i}", "p", 3.0, None, Version(i // 3, 1), "x") for i in (5, 1, 0, 3, 4, 2)]
+    catalog.apply("catalog", [], [*stored, StoredReview("other", "q", 3.0, None, Version(1, 1))], [])
+    found, after = [], (-1, "")
+    while page := catalog.reviews_of("p", after, 4):
+        found += page
+        after = (page[-1].version.event_time_us, page[-1].review_id)
+    assert [each.review_id for each in found] == [f"r{i}" for i in range(6)]
+    judged = [replace(each, sentiment=12, model_version="m-next") for each in found]
+    catalog.rewrite_reviews(judged)
+    assert catalog.reviews_of("p", (-1, ""), 10) == judged
 
 
 def test_product_ids_are_listed_page_by_page(backend: Backend) -> None:

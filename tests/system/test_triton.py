@@ -21,6 +21,7 @@ from freshet.representation import preprocessing as pre
 from freshet.representation.data import training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
+from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import TrainingOptions
 from freshet.representation.train import Trained, train
 
@@ -76,6 +77,13 @@ async def test_triton_answers_as_torch_does(model: tuple[Trained, Manifest], url
         expected = (expected / expected.norm(dim=1, keepdim=True).clamp_min(1e-6)).numpy()
         assert np.allclose(captions, expected, atol=1e-4)
         assert not captions[1].any()
+        opinions = opinion_inputs(["love it", "broke at once", "", "とても良い", "word " * 50_000])
+        judged = await encoders.sentiment(opinions)
+        expected = trained.sentiment(*(torch.from_numpy(value) for value in opinions.values())).numpy()
+        assert judged is not None
+        assert judged.shape == (5,)
+        assert np.allclose(judged, expected[:, 0], atol=1e-5)
+        assert judged[0] > 0.7 > 0.3 > judged[1]
         parts = {
             Modality(name): generator.standard_normal((5, manifest.encoded_size(Modality(name)))).astype(np.float32)
             for name in ("text", "image", "price")

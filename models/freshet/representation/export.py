@@ -21,6 +21,7 @@ from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
 from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
+from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import Sizes, TrainingOptions
 from freshet.representation.train import Trained
 
@@ -28,6 +29,12 @@ MOST_ROWS = 256
 """Triton's max_batch_size."""
 OPSET = 18
 GOLDEN_ROWS = 4
+GOLDEN_REVIEWS = (
+    "Fits well, and I love the colour.",
+    "Not worth the money, it broke after two days.",
+    "It is a coat.",
+    "",
+)
 _TRITON_TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "uint8": "TYPE_UINT8"}
 _BACKEND = Path(__file__).parents[2] / "triton" / "model.py"
 
@@ -43,7 +50,7 @@ class Served:
 
 
 def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
-    """The six models, with a few products of the training data as example inputs."""
+    """The seven models, with a few products of the training data, and made-up reviews, as example inputs."""
     inputs = trained.inputs
     richest = inputs.present.sum(dim=1).argsort(descending=True, stable=True)[:GOLDEN_ROWS]
     with torch.no_grad():
@@ -55,6 +62,7 @@ def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
     # The last golden product lacks its picture: the canary sees that absence is handled.
     present = torch.ones(len(richest), len(parts))
     present[-1, 1] = 0.0
+    opinions = {name: torch.from_numpy(values) for name, values in opinion_inputs(GOLDEN_REVIEWS).items()}
     return [
         Served("text", trained.text, {"tokens": tokens}, "vector"),
         Served("image", trained.image, {"pixels": pixels}, "vector"),
@@ -62,6 +70,7 @@ def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
         Served("reviews", trained.reviews, {"ratings": ratings, "text": words}, "vector"),
         Served("fusion", trained.fusion, {**fused, "present": present}, "vector"),
         Served("caption", CaptionEncoder(trained.caption), {"text": fused["text"][:, : sizes.text]}, "vector"),
+        Served(card.SENTIMENT, trained.sentiment, opinions, "vector"),
     ]
 
 

@@ -17,10 +17,12 @@ FORMAT = 3
 FILE = "model.json"
 GOLDEN = "golden.npz"
 TRITON = "triton"
+SENTIMENT = "sentiment"
+"""Name of the served model that judges reviews."""
 ENCODED = (Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.REVIEWS)
 """The modalities that have an encoder, in the order of the fusion's `present` columns."""
 SERVED = (*(modality.value for modality in ENCODED), "fusion", "caption")
-"""The models in a Triton repository."""
+"""The models that every Triton repository has; `Manifest.served` tells what one has besides."""
 
 
 class SegmentEntry(BaseModel):
@@ -50,6 +52,15 @@ class Manifest(BaseModel):
     @property
     def layout(self) -> Layout:
         return Layout(self.model_version, tuple(Segment(entry.name, entry.size) for entry in self.segments))
+
+    @property
+    def judges_sentiment(self) -> bool:
+        return f"{TRITON}/{SENTIMENT}/config.pbtxt" in self.files
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """Names of the models that Triton has to serve."""
+        return (*SERVED, SENTIMENT) if self.judges_sentiment else SERVED
 
     def size(self, modality: Modality) -> int:
         """Dimensions of one segment; 0 for one that the vectors do not have."""

@@ -21,7 +21,7 @@ from PIL import Image as Pictures
 from PIL import ImageOps
 
 from freshet.domain.products import Product
-from freshet.domain.reviews import ReviewSummary
+from freshet.domain.reviews import UNIT, ReviewSummary
 from freshet.errors import ImageRejected
 
 TEXT_BUCKETS = 2**16
@@ -166,17 +166,19 @@ def review_vectors(encoded: NDArray[np.float32], text_size: int) -> NDArray[np.f
 def review_features(summaries: Sequence[ReviewSummary], text_size: int) -> dict[str, NDArray[np.float32]]:
     """{"ratings": float32 (products, RATING_FEATURES), "text": float32 (products, text_size)}.
 
-    Shares of one to five stars (shrunk by five reviews of the usual kind), mean and count; the mean text vector.
+    Shares of one to five stars (shrunk by five reviews of the usual kind), mean and count; the mean text vector. All
+    by weight: a flood of reviews has little (freshet.domain.reviews).
     """
     usual = np.array([0.05, 0.05, 0.1, 0.25, 0.55])
     ratings = np.zeros((len(summaries), RATING_FEATURES), dtype=np.float32)
     texts = np.zeros((len(summaries), text_size), dtype=np.float32)
     for row, summary in enumerate(summaries):
-        stars = np.asarray(summary.stars, dtype=np.float64)
+        weighed = summary.weighed
+        stars = np.asarray(weighed.stars, dtype=np.float64) / UNIT
         shares = (stars + 5.0 * usual) / (stars.sum() + 5.0)
         ratings[row, :5] = shares
         ratings[row, 5] = shares @ np.arange(1.0, 6.0) / 5.0
         ratings[row, 6] = min(np.log1p(stars.sum()) / 8.0, 2.0)
-        if summary.text_vector_sum is not None and summary.text_count:
-            texts[row] = summary.text_vector_sum / summary.text_count
+        if weighed.text_sum is not None and weighed.text:
+            texts[row] = weighed.text_sum / np.float32(weighed.text / UNIT)
     return {"ratings": ratings, "text": texts}

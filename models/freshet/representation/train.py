@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from freshet.domain.reviews import ReviewSummary
+from freshet.domain.reviews import ReviewSummary, StoredReview, summarise
 from freshet.errors import ConfigurationError, ImageRejected
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
 from freshet.representation.encoders.image import IMAGE
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
+from freshet.representation.encoders.sentiment import SentimentModel
 from freshet.representation.encoders.text import TextEncoder
 from freshet.representation.fusion import FUSIONS, WholeVector
 from freshet.representation.losses import LOSSES, Step
 from freshet.representation.options import BATCH, MODALITY_DROPOUT, TrainingOptions
+from freshet.representation.sentiment import fit, rated
 from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
 
@@ -51,6 +53,7 @@ class Trained:
     price: PriceEncoder
     reviews: ReviewsEncoder
     fusion: WholeVector
+    sentiment: SentimentModel
     caption: nn.Linear
     """From a text's learned part, unit length, to where its picture should lie."""
     typical_prices: Mapping[str, float]
@@ -116,25 +119,16 @@ def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], ty
 
 
 def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
-    place = {product.product_id: i for i, product in enumerate(data.products)}
-    stars = np.zeros((len(data.products), 5), dtype=np.int64)
-    sums = np.zeros((len(data.products), text.size), dtype=np.float32)
-    counts = np.zeros(len(data.products), dtype=np.int64)
+    by_product: dict[str, list[StoredReview]] = {product.product_id: [] for product in data.products}
     for start in range(0, len(data.reviews), 1_024):
         chunk = data.reviews[start : start + 1_024]
         encoded = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
         vectors = pre.review_vectors(encoded, text.size)
-        for review, vector in zip(chunk, vectors, strict=True):
-            i = place[review.product_id]
-            if review.rating is not None:
-                stars[i, min(max(round(review.rating), 1), 5) - 1] += 1
-            if review.text.strip():
-                sums[i] += vector
-                counts[i] += 1
-    return [
-        ReviewSummary((int(s[0]), int(s[1]), int(s[2]), int(s[3]), int(s[4])), int(n), vector if n else None)
-        for s, n, vector in zip(stars, counts, sums, strict=True)
-    ]
+        for each, vector in zip(chunk, vectors, strict=True):
+            said = vector if each.text.strip() else None
+            stored = StoredReview(each.review_id, each.product_id, each.rating, said, each.version, each.text)
+            by_product[each.product_id].append(stored)
+    return [summarise(by_product[product.product_id], "") for product in data.products]
 
 
 def pairs_of(data: TrainingData, generator: np.random.Generator, most: int) -> NDArray[np.int64]:
@@ -193,7 +187,18 @@ def train(
     for parameter in modules.parameters():
         parameter.requires_grad_(False)
     whole = WholeVector(modules.fusion, sizes.text).eval()
-    return Trained(text, modules.image, modules.price, modules.reviews, whole, modules.caption, typical, losses, inputs)
+    return Trained(
+        text,
+        modules.image,
+        modules.price,
+        modules.reviews,
+        whole,
+        SentimentModel(fit(*rated(data.reviews))).eval(),
+        modules.caption,
+        typical,
+        losses,
+        inputs,
+    )
 
 
 class _Learned(nn.Module):

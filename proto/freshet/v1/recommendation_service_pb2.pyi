@@ -118,7 +118,7 @@ class RecommendResponse(_message.Message):
     def __init__(self, products: _Optional[_Iterable[_Union[RecommendedProduct, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., attribution_token: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., basis: _Optional[_Union[Basis, str]] = ...) -> None: ...
 
 class RecommendedProduct(_message.Message):
-    __slots__ = ("product_id", "score", "contributions", "because_product_id", "reason", "title", "brand", "categories", "price", "currency", "image_uri", "sources", "review_count", "rating")
+    __slots__ = ("product_id", "score", "contributions", "because_product_id", "reason", "title", "brand", "categories", "price", "currency", "image_uri", "sources", "review_count", "rating", "review_sentiment")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class RecommendedProduct(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     REVIEW_COUNT_FIELD_NUMBER: _ClassVar[int]
     RATING_FIELD_NUMBER: _ClassVar[int]
+    REVIEW_SENTIMENT_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     score: float
     contributions: _containers.RepeatedCompositeFieldContainer[Contribution]
@@ -147,7 +148,8 @@ class RecommendedProduct(_message.Message):
     sources: _containers.RepeatedScalarFieldContainer[CandidateSource]
     review_count: int
     rating: float
-    def __init__(self, product_id: _Optional[str] = ..., score: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., because_product_id: _Optional[str] = ..., reason: _Optional[str] = ..., title: _Optional[str] = ..., brand: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[float] = ..., currency: _Optional[str] = ..., image_uri: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[CandidateSource, str]]] = ..., review_count: _Optional[int] = ..., rating: _Optional[float] = ...) -> None: ...
+    review_sentiment: float
+    def __init__(self, product_id: _Optional[str] = ..., score: _Optional[float] = ..., contributions: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., because_product_id: _Optional[str] = ..., reason: _Optional[str] = ..., title: _Optional[str] = ..., brand: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[float] = ..., currency: _Optional[str] = ..., image_uri: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[CandidateSource, str]]] = ..., review_count: _Optional[int] = ..., rating: _Optional[float] = ..., review_sentiment: _Optional[float] = ...) -> None: ...
 
 class Contribution(_message.Message):
     __slots__ = ("modality", "value")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66reshet/v1/stream.proto\x12\nfreshet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x08Position\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\xc6\x03\n\x0eRepresentation\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x16\n\x0eproduct_number\x18\x02 \x01(\r\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\x12\x18\n\x10present_segments\x18\x05 \x01(\r\x12\r\n\x05title\x18\x06 \x01(\t\x12\r\n\x05\x62rand\x18\x07 \x01(\t\x12\x12\n\ncategories\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\n \x01(\t\x12\x11\n\tavailable\x18\x0b \x01(\x08\x12\x0f\n\x07removed\x18\x0c \x01(\x08\x12$\n\x06source\x18\r \x01(\x0b\x32\x14.freshet.v1.Position\x12.\n\nevent_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timage_uri\x18\x0f \x01(\t\x12\x14\n\x0creview_count\x18\x10 \x01(\r\x12\x13\n\x06rating\x18\x11 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05words\x18\x12 \x03(\x07\x12\x13\n\x0btitle_words\x18\x13 \x01(\rB\x08\n\x06_priceB\t\n\x07_rating\"\x9a\x02\n\x08\x45xposure\x12\x19\n\x11\x61ttribution_token\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12(\n\x05items\x18\x04 \x03(\x0b\x32\x19.freshet.v1.Exposure.Item\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12.\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\x1aK\n\x04Item\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\"\xbc\x03\n\nDeadLetter\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.freshet.v1.DeadLetter.Reason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12$\n\x06source\x18\x03 \x01(\x0b\x32\x14.freshet.v1.Position\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\x34\n\x07headers\x18\x06 \x03(\x0b\x32#.freshet.v1.DeadLetter.HeadersEntry\x12\x0e\n\x06worker\x18\x07 \x01(\t\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"W\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0e\n\nUNREADABLE\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\t\n\x05IMAGE\x10\x03\x12\r\n\tTOO_LARGE\x10\x04\";\n\x10\x43onsistencyToken\x12\'\n\tpositions\x18\x01 \x03(\x0b\x32\x14.freshet.v1.Positionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66reshet/v1/stream.proto\x12\nfreshet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"<\n\x08Position\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\xfa\x03\n\x0eRepresentation\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x16\n\x0eproduct_number\x18\x02 \x01(\r\x12\x15\n\rmodel_version\x18\x03 \x01(\t\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\x12\x18\n\x10present_segments\x18\x05 \x01(\r\x12\r\n\x05title\x18\x06 \x01(\t\x12\r\n\x05\x62rand\x18\x07 \x01(\t\x12\x12\n\ncategories\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x63urrency\x18\n \x01(\t\x12\x11\n\tavailable\x18\x0b \x01(\x08\x12\x0f\n\x07removed\x18\x0c \x01(\x08\x12$\n\x06source\x18\r \x01(\x0b\x32\x14.freshet.v1.Position\x12.\n\nevent_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\timage_uri\x18\x0f \x01(\t\x12\x14\n\x0creview_count\x18\x10 \x01(\r\x12\x13\n\x06rating\x18\x11 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05words\x18\x12 \x03(\x07\x12\x13\n\x0btitle_words\x18\x13 \x01(\r\x12\x1d\n\x10review_sentiment\x18\x1e \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_priceB\t\n\x07_ratingB\x13\n\x11_review_sentiment\"\x9a\x02\n\x08\x45xposure\x12\x19\n\x11\x61ttribution_token\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12(\n\x05items\x18\x04 \x03(\x0b\x32\x19.freshet.v1.Exposure.Item\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12.\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x07 \x01(\x08\x1aK\n\x04Item\x12\x12\n\nproduct_id\x18\x01 \x01(\t\x12\x0c\n\x04rank\x18\x02 \x01(\r\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\"\xbc\x03\n\nDeadLetter\x12-\n\x06reason\x18\x01 \x01(\x0e\x32\x1d.freshet.v1.DeadLetter.Reason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12$\n\x06source\x18\x03 \x01(\x0b\x32\x14.freshet.v1.Position\x12\x0b\n\x03key\x18\x04 \x01(\x0c\x12\r\n\x05value\x18\x05 \x01(\x0c\x12\x34\n\x07headers\x18\x06 \x03(\x0b\x32#.freshet.v1.DeadLetter.HeadersEntry\x12\x0e\n\x06worker\x18\x07 \x01(\t\x12-\n\tfailed_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breceived_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"W\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0e\n\nUNREADABLE\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\t\n\x05IMAGE\x10\x03\x12\r\n\tTOO_LARGE\x10\x04\";\n\x10\x43onsistencyToken\x12\'\n\tpositions\x18\x01 \x03(\x0b\x32\x14.freshet.v1.Positionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,17 +37,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POSITION']._serialized_start=72
   _globals['_POSITION']._serialized_end=132
   _globals['_REPRESENTATION']._serialized_start=135
-  _globals['_REPRESENTATION']._serialized_end=589
-  _globals['_EXPOSURE']._serialized_start=592
-  _globals['_EXPOSURE']._serialized_end=874
-  _globals['_EXPOSURE_ITEM']._serialized_start=799
-  _globals['_EXPOSURE_ITEM']._serialized_end=874
-  _globals['_DEADLETTER']._serialized_start=877
-  _globals['_DEADLETTER']._serialized_end=1321
-  _globals['_DEADLETTER_HEADERSENTRY']._serialized_start=1186
-  _globals['_DEADLETTER_HEADERSENTRY']._serialized_end=1232
-  _globals['_DEADLETTER_REASON']._serialized_start=1234
-  _globals['_DEADLETTER_REASON']._serialized_end=1321
-  _globals['_CONSISTENCYTOKEN']._serialized_start=1323
-  _globals['_CONSISTENCYTOKEN']._serialized_end=1382
+  _globals['_REPRESENTATION']._serialized_end=641
+  _globals['_EXPOSURE']._serialized_start=644
+  _globals['_EXPOSURE']._serialized_end=926
+  _globals['_EXPOSURE_ITEM']._serialized_start=851
+  _globals['_EXPOSURE_ITEM']._serialized_end=926
+  _globals['_DEADLETTER']._serialized_start=929
+  _globals['_DEADLETTER']._serialized_end=1373
+  _globals['_DEADLETTER_HEADERSENTRY']._serialized_start=1238
+  _globals['_DEADLETTER_HEADERSENTRY']._serialized_end=1284
+  _globals['_DEADLETTER_REASON']._serialized_start=1286
+  _globals['_DEADLETTER_REASON']._serialized_end=1373
+  _globals['_CONSISTENCYTOKEN']._serialized_start=1375
+  _globals['_CONSISTENCYTOKEN']._serialized_end=1434
 # @@protoc_insertion_point(module_scope)

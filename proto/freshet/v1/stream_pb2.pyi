@@ -21,7 +21,7 @@ class Position(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Representation(_message.Message):
-    __slots__ = ("product_id", "product_number", "model_version", "vector", "present_segments", "title", "brand", "categories", "price", "currency", "available", "removed", "source", "event_time", "image_uri", "review_count", "rating", "words", "title_words")
+    __slots__ = ("product_id", "product_number", "model_version", "vector", "present_segments", "title", "brand", "categories", "price", "currency", "available", "removed", "source", "event_time", "image_uri", "review_count", "rating", "words", "title_words", "review_sentiment")
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Representation(_message.Message):
     RATING_FIELD_NUMBER: _ClassVar[int]
     WORDS_FIELD_NUMBER: _ClassVar[int]
     TITLE_WORDS_FIELD_NUMBER: _ClassVar[int]
+    REVIEW_SENTIMENT_FIELD_NUMBER: _ClassVar[int]
     product_id: str
     product_number: int
     model_version: str
@@ -60,7 +61,8 @@ class Representation(_message.Message):
     rating: float
     words: _containers.RepeatedScalarFieldContainer[int]
     title_words: int
-    def __init__(self, product_id: _Optional[str] = ..., product_number: _Optional[int] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., present_segments: _Optional[int] = ..., title: _Optional[str] = ..., brand: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[float] = ..., currency: _Optional[str] = ..., available: _Optional[bool] = ..., removed: _Optional[bool] = ..., source: _Optional[_Union[Position, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., image_uri: _Optional[str] = ..., review_count: _Optional[int] = ..., rating: _Optional[float] = ..., words: _Optional[_Iterable[int]] = ..., title_words: _Optional[int] = ...) -> None: ...
+    review_sentiment: float
+    def __init__(self, product_id: _Optional[str] = ..., product_number: _Optional[int] = ..., model_version: _Optional[str] = ..., vector: _Optional[bytes] = ..., present_segments: _Optional[int] = ..., title: _Optional[str] = ..., brand: _Optional[str] = ..., categories: _Optional[_Iterable[str]] = ..., price: _Optional[float] = ..., currency: _Optional[str] = ..., available: _Optional[bool] = ..., removed: _Optional[bool] = ..., source: _Optional[_Union[Position, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., image_uri: _Optional[str] = ..., review_count: _Optional[int] = ..., rating: _Optional[float] = ..., words: _Optional[_Iterable[int]] = ..., title_words: _Optional[int] = ..., review_sentiment: _Optional[float] = ...) -> None: ...
 
 class Exposure(_message.Message):
     __slots__ = ("attribution_token", "user_id", "session_id", "items", "model_version", "event_time", "degraded")

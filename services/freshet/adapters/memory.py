@@ -17,7 +17,7 @@ from freshet.domain import covisits
 from freshet.domain.products import live
 from freshet.domain.progress import Advance, Progress
 from freshet.domain.representations import Matrix, pack, unpack
-from freshet.domain.reviews import StoredReview
+from freshet.domain.reviews import StoredReview, Window
 from freshet.errors import ProgressConflict
 from freshet.ports import BehaviourRow, CatalogRow, Encoding, ProfileRow
 
@@ -109,6 +109,25 @@ class MemoryCatalogStore(_WorkerStore):
     def load_reviews(self, review_ids: Sequence[str]) -> dict[str, StoredReview]:
         with self._state.turn:
             return {id_: self._state.reviews[id_] for id_ in review_ids if id_ in self._state.reviews}
+
+    def load_windows(self, windows: Sequence[Window], most: int) -> dict[Window, list[StoredReview]]:
+        found: dict[Window, list[StoredReview]] = {window: [] for window in windows}
+        with self._state.turn:
+            for _, review in sorted(self._state.reviews.items()):
+                if len(found.get(review.window, range(most))) < most:
+                    found[review.window].append(review)
+        return found
+
+    def reviews_of(self, product_id: str, after: tuple[int, str], limit: int) -> list[StoredReview]:
+        with self._state.turn:
+            listed = [review for review in self._state.reviews.values() if review.product_id == product_id]
+        places = sorted((review.version.event_time_us, review.review_id, i) for i, review in enumerate(listed))
+        return [listed[i] for time_us, id_, i in places if (time_us, id_) > after][:limit]
+
+    def rewrite_reviews(self, reviews: Sequence[StoredReview]) -> None:
+        with self._state.turn:
+            self._state.reviews.update((review.review_id, review) for review in reviews)
+            self._state.commits += 1
 
     def apply(
         self,

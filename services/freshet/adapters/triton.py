@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from freshet import tracing
 from freshet.domain.representations import Layout, Matrix, Modality
 from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch
-from freshet.representation.manifest import ENCODED, SERVED, Manifest
+from freshet.representation.manifest import ENCODED, SENTIMENT, Manifest
 
 MOST_ROWS = 256
 """Rows per call: the served models' max_batch_size."""
@@ -59,10 +59,17 @@ class TritonEncoders:
         """Where pictures of what texts say would lie: from learned text vectors (rows, text) to (rows, image)."""
         return await self._infer("caption", {"text": texts}, self.manifest.size(Modality.IMAGE))
 
+    async def sentiment(self, inputs: Mapping[str, NDArray[np.generic]]) -> NDArray[np.float32] | None:
+        """How well each text speaks, 0 to 1, (rows,); None for a model that was trained without a judge of it."""
+        if not self.manifest.judges_sentiment:
+            return None
+        scores: NDArray[np.float32] = (await self._infer(SENTIMENT, inputs, 1))[:, 0]
+        return scores
+
     async def canary(self) -> None:
         """Run every model on its golden inputs. Raises DependencyDown, or ModelMismatch when an answer differs."""
         golden = self.manifest.golden()
-        for name in SERVED:
+        for name in self.manifest.served:
             inputs = {
                 key.partition("/")[2]: value
                 for key, value in golden.items()
@@ -81,7 +88,7 @@ class TritonEncoders:
         """Load every model again: what mends a server whose Python process died while it still calls itself ready."""
         client = self._connected()
         try:
-            for name in SERVED:
+            for name in self.manifest.served:
                 await client.unload_model(name)
                 await client.load_model(name)
         except (InferenceServerException, grpc.RpcError) as error:

@@ -17,6 +17,7 @@ from scipy import sparse
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.domain.scoring import RankingWeights
+from freshet.evaluate import sentiment
 from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
 from freshet.evaluate.held_out import read_held_out
 from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
@@ -154,6 +155,10 @@ def _matrix(histories: Sequence[NDArray[np.int64]], items: int) -> Any:
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(histories), items))
 
 
+def reviews(directory: Path, report: Report) -> list[Row]:
+    return [Row(model, metrics) for model, metrics in sentiment.run(directory, report)]
+
+
 _S3REC = "leave-one-out: the last item is found among all, what came before is left out; fitted without the last two"
 
 SUITES: dict[str, Suite] = {
@@ -182,4 +187,5 @@ SUITES: dict[str, Suite] = {
             ("toys", "Toys_and_Games", 0.0700, 0.0376),
         )
     },
+    "sentiment": Suite("reviews", sentiment.PROTOCOL, (), reviews),
 }

@@ -36,6 +36,7 @@ class Facts(NamedTuple):
     image_uri: str
     review_count: int
     rating: float | None
+    review_sentiment: float | None = None
 
 
 class FeedRecord(Protocol):
@@ -179,6 +180,7 @@ class Mirror:
             message.image_uri,
             message.review_count,
             message.rating if message.HasField("rating") else None,
+            message.review_sentiment if message.HasField("review_sentiment") else None,
         )
         before = self._facts[row]
         if before.categories != facts.categories:

@@ -159,6 +159,7 @@ def _described(mirror: Mirror, row: int, mask: int, shown: Sequence[tuple[float,
         sources=_SOURCES_OF_MASK[mask],
         review_count=facts.review_count,
         rating=facts.rating,
+        review_sentiment=facts.review_sentiment,
     )
 
 

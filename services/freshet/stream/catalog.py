@@ -30,6 +30,7 @@ from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
 from freshet.stream.dead_letters import DeadLetters, reason_of
 from freshet.stream.encoding import Encoded, ProductEncoder
+from freshet.stream.reviews import Reviews
 from freshet.stream.worker import Batch
 from freshet.v1 import product_pb2, stream_pb2
 
@@ -92,6 +93,7 @@ class CatalogWorker:
     ) -> None:
         self.topics: Sequence[str] = (settings.topics.products, settings.topics.reviews)
         self._store, self._encoder, self._layout = store, encoder, layout
+        self._reviews = Reviews(store, encoder)
         self._producer, self._dead_letters, self._now_us = producer, dead_letters, now_us
         self._settings = settings
         self._reported: set[tuple[str, int, int]] = set()
@@ -184,49 +186,37 @@ class CatalogWorker:
         """Rows and reviews as they are after the batch's events."""
         if not read.events:
             return {}, []
-        known_reviews = await self._known_reviews(read.events)
-        ids = {event.product_id for event in read.events} | {old.product_id for old in known_reviews.values()}
+        known = await self._known_reviews(read.events)
+        ids = {event.product_id for event in read.events} | {old.product_id for old in known.values()}
         rows = await asyncio.to_thread(self._rows, sorted(ids))
-        texts = [event.review.text for event in read.events if event.review is not None and event.review.text.strip()]
-        vectors = iter(await self._encoder.texts(texts))
-        changed: dict[str, CatalogRow] = {}
+        stale = [product_id for product_id, row in rows.items() if self._reviews.stale(row.reviews)]
+        for product_id in stale:
+            rows[product_id] = replace(rows[product_id], reviews=await self._reviews.rebuilt(product_id))
+        if stale:
+            known = await self._known_reviews(read.events)
+        listed = [event.review for event in read.events if event.review is not None]
+        ledger = await self._reviews.ledger(listed, known, {id_: row.reviews for id_, row in rows.items()})
+        judged = iter(await self._reviews.judged(listed))
+        changed: set[str] = set()
         for event in read.events:
             row = rows[event.product_id]
             if event.change is not None:
                 row = replace(row, state=products.merge(row.state, event.change, event.version))
-            elif event.review is not None:
-                vector = next(vectors) if event.review.text.strip() else None
-                new = StoredReview(
-                    event.review.review_id, event.review.product_id, event.review.rating, vector, event.version
-                )
-                row = self._reviewed(row, new, known_reviews, rows, changed)
+            else:
+                changed.update(ledger.put(next(judged)))
             row = replace(row, source=event.place, event_time_us=max(row.event_time_us, event.version.event_time_us))
-            rows[event.product_id] = changed[event.product_id] = row
-        written = {event.review.review_id for event in read.events if event.review is not None}
-        return changed, [known_reviews[review_id] for review_id in written]
+            rows[event.product_id] = row
+        for product_id in changed:
+            rows[product_id] = replace(rows[product_id], reviews=ledger.summary(product_id))
+        # In the order of the events, what a review has left last.
+        written = dict.fromkeys([*(event.product_id for event in read.events), *sorted(changed)])
+        return {id_: rows[id_] for id_ in written}, [
+            ledger.kept(review_id) for review_id in dict.fromkeys(review.review_id for review in listed)
+        ]
 
     async def _known_reviews(self, listed: Sequence[_Event]) -> dict[str, StoredReview]:
         ids = sorted({event.review.review_id for event in listed if event.review is not None})
         return await asyncio.to_thread(self._store.load_reviews, ids) if ids else {}
-
-    @staticmethod
-    def _reviewed(
-        row: CatalogRow,
-        new: StoredReview,
-        known: dict[str, StoredReview],
-        rows: dict[str, CatalogRow],
-        changed: dict[str, CatalogRow],
-    ) -> CatalogRow:
-        """The product's row after one review; a review that moved from another product leaves that one."""
-        old = known.get(new.review_id)
-        if old is not None and new.version <= old.version:
-            return row
-        known[new.review_id] = new
-        if old is not None and old.product_id != new.product_id:
-            left = rows[old.product_id]
-            left = replace(left, reviews=reviews.remove(left.reviews, old))
-            rows[old.product_id] = changed[old.product_id] = left
-        return replace(row, reviews=reviews.replace(row.reviews, old, new))
 
     def _rows(self, ids: Sequence[str]) -> dict[str, CatalogRow]:
         rows = self._store.load(ids)
@@ -298,6 +288,8 @@ def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation
     message.review_count = row.reviews.count
     if (rating := reviews.shrunk_rating(row.reviews)) is not None:
         message.rating = rating
+    if (sentiment := reviews.shrunk_sentiment(row.reviews)) is not None:
+        message.review_sentiment = sentiment
     return message
 
 

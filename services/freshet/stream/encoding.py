@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +16,12 @@ from prometheus_client import Counter
 from freshet.domain import products
 from freshet.domain.products import Image, Product
 from freshet.domain.representations import Modality, Vector
+from freshet.domain.reviews import UNIT, StoredReview
 from freshet.errors import ImageRejected
 from freshet.ports import CatalogRow, Encoders, Encoding
 from freshet.representation import preprocessing as pre
-from freshet.representation.manifest import ENCODED, Manifest
+from freshet.representation.manifest import ENCODED, SENTIMENT, Manifest
+from freshet.representation.opinions import opinion_inputs
 
 CALLS = Counter("freshet_encoder_calls", "Calls of an encoder.", ["modality"])
 ROWS = Counter("freshet_encoder_rows", "Products given to an encoder.", ["modality"])
@@ -70,7 +72,30 @@ class ProductEncoder:
         self._decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
         self._fetching = asyncio.Semaphore(16)
 
-    async def texts(self, texts: Sequence[str]) -> Sequence[Vector]:
+    @property
+    def model_version(self) -> str:
+        return self._layout.model_version
+
+    async def reviews(self, listed: Sequence[StoredReview]) -> list[StoredReview]:
+        """The same reviews with what this model makes of their texts. Raises DependencyDown."""
+        wordy = [review.text for review in listed if review.text.strip()]
+        vectors, judged = iter(await self._texts(wordy)), None
+        if wordy:
+            CALLS.labels(SENTIMENT).inc()
+            ROWS.labels(SENTIMENT).inc(len(wordy))
+            judged = await self._encoders.sentiment(opinion_inputs(wordy))
+        scores = iter([None] * len(wordy) if judged is None else [round(UNIT * score) for score in judged.tolist()])
+        return [
+            replace(
+                review,
+                text_vector=next(vectors) if review.text.strip() else None,
+                sentiment=next(scores) if review.text.strip() else None,
+                model_version=self.model_version,
+            )
+            for review in listed
+        ]
+
+    async def _texts(self, texts: Sequence[str]) -> Sequence[Vector]:
         """What is summed of reviews' texts, one vector per text. Raises DependencyDown."""
         if not texts:
             return []
@@ -119,9 +144,9 @@ class ProductEncoder:
         if product.price is not None:
             found[Modality.PRICE] = _digest(repr((product.price, product.categories)).encode())
         if row.reviews.count:
-            words = row.reviews.text_vector_sum
-            total = b"" if words is None else words.astype("<f4").tobytes()
-            found[Modality.REVIEWS] = _digest(repr((row.reviews.stars, row.reviews.text_count)).encode() + total)
+            weighed = row.reviews.weighed
+            total = b"" if weighed.text_sum is None else weighed.text_sum.astype("<f4").tobytes()
+            found[Modality.REVIEWS] = _digest(repr((weighed.stars, weighed.text)).encode() + total)
         return found
 
     @staticmethod

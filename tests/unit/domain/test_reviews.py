@@ -1,9 +1,13 @@
-"""Invariant 3, for reviews: a product's summary holds the newest version of each review, however they arrive."""
+"""Invariant 3, for reviews: a product's summary holds the newest version of each review, however they arrive.
+
+And a sudden flood of them weighs little, whatever it says.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +16,26 @@ from hypothesis import strategies as st
 
 from freshet.domain.products import Version
 from freshet.domain.representations import Vector
-from freshet.domain.reviews import ReviewSummary, StoredReview, remove, replace, shrunk_rating
+from freshet.domain.reviews import (
+    FULL_WEIGHT,
+    MOST_WEIGHED,
+    UNIT,
+    WINDOW_US,
+    Ledger,
+    ReviewSummary,
+    StoredReview,
+    Weighed,
+    Window,
+    counted,
+    shrunk_rating,
+    shrunk_sentiment,
+    summarise,
+    weigh,
+)
 
 SHOE, BOOT = "shoe-41", "boot-7"
+MODEL = "m1"
+DAYS = 3
 shuffles = st.integers(0, 2**32 - 1).map(random.Random)
 
 
@@ -28,80 +49,75 @@ def review(
     text: Vector | None = None,
     time_us: int = 1,
     product_id: str = SHOE,
+    words: str = "",
+    sentiment: int | None = None,
 ) -> StoredReview:
-    return StoredReview(review_id, product_id, rating, text, Version(time_us, 0))
+    return StoredReview(review_id, product_id, rating, text, Version(time_us, 0), words, sentiment, MODEL)
 
 
-# Whole numbers in eighths: their sums are exact, so that summaries can be compared for equality.
-texts = st.lists(st.integers(-8, 8), min_size=3, max_size=3).map(lambda eighths: vector(*eighths) / np.float32(8))
+unit_vectors = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3).map(lambda values: vector(*values))
 arrivals = st.lists(
     st.tuples(
         st.sampled_from(["r1", "r2", "r3", "r4"]),
         st.sampled_from([SHOE, BOOT]),
         st.one_of(st.none(), st.floats(1, 5)),
-        st.one_of(st.none(), texts),
-        st.integers(0, 5),
+        st.one_of(st.none(), st.tuples(unit_vectors, st.sampled_from(["good", "bad", "plain"]), st.integers(0, UNIT))),
+        st.integers(0, DAYS * WINDOW_US - 1),
     ),
     max_size=16,
 ).map(
     lambda told: [
-        StoredReview(review_id, product_id, rating, text, Version(time_us, offset))
-        for offset, (review_id, product_id, rating, text, time_us) in enumerate(told)
+        StoredReview(id_, product, rating, said[0], Version(time_us, i), f"{said[1]} {said[2]}", said[2], MODEL)
+        if said is not None
+        else StoredReview(id_, product, rating, None, Version(time_us, i), "", None, MODEL)
+        for i, (id_, product, rating, said, time_us) in enumerate(told)
     ]
 )
 
 
-def told(reviews: Sequence[StoredReview]) -> dict[str, ReviewSummary]:
-    """What a caller does with reviews as they arrive: summaries by product_id."""
-    summaries = {SHOE: ReviewSummary(), BOOT: ReviewSummary()}
+def told(reviews: Sequence[StoredReview], sizes: Iterable[int] = ()) -> dict[str, ReviewSummary]:
+    """What a caller does with reviews as they arrive, so many at a time: summaries by product_id."""
+    summaries = {product: ReviewSummary(model_version=MODEL) for product in (SHOE, BOOT)}
     kept: dict[str, StoredReview] = {}
-    for new in reviews:
-        old = kept.get(new.review_id)
-        if old is not None and new.version > old.version and old.product_id != new.product_id:
-            summaries[old.product_id] = remove(summaries[old.product_id], old)
-        summaries[new.product_id] = replace(summaries[new.product_id], old, new)
-        if old is None or new.version > old.version:
-            kept[new.review_id] = new
+    rest, chosen = list(reviews), iter(sizes)
+    while rest:
+        size = next(chosen, 1)
+        batch, rest = rest[:size], rest[size:]
+        windows = {Window(product, day): list[StoredReview]() for product in (SHOE, BOOT) for day in range(DAYS)}
+        for each in kept.values():
+            windows[each.window].append(each)
+        ledger = Ledger(kept, windows, summaries, MODEL)
+        changed = [product for new in batch for product in ledger.put(new)]
+        summaries |= {product: ledger.summary(product) for product in changed}
+        kept |= {new.review_id: ledger.kept(new.review_id) for new in batch}
     return summaries
 
 
-def counted(reviews: Sequence[StoredReview]) -> ReviewSummary:
-    """The same by hand, from all reviews at once."""
-    stars = [0, 0, 0, 0, 0]
-    for each in reviews:
-        if each.rating is not None:
-            stars[round(each.rating) - 1] += 1
-    vectors = [each.text_vector for each in reviews if each.text_vector is not None]
-    one, two, three, four, five = stars
-    return ReviewSummary((one, two, three, four, five), len(vectors), np.sum(vectors, axis=0) if vectors else None)
-
-
 def same(a: ReviewSummary, b: ReviewSummary) -> bool:
-    if a.text_vector_sum is None or b.text_vector_sum is None:
-        sums_agree = a.text_vector_sum is b.text_vector_sum
-    else:
-        sums_agree = np.array_equal(a.text_vector_sum, b.text_vector_sum)
-    return sums_agree and (a.stars, a.text_count) == (b.stars, b.text_count)
+    sums = a.weighed.text_sum, b.weighed.text_sum
+    if (sums[0] is None) != (sums[1] is None):
+        return False
+    plain = [replace(each, weighed=replace(each.weighed, text_sum=None)) for each in (a, b)]
+    return plain[0] == plain[1] and (sums[0] is None or np.array_equal(sums[0], sums[1]))
 
 
 @given(arrivals, shuffles)
-def test_invariant_3_any_order_with_any_repeats_sums_up_the_newest_of_each_review(
+def test_invariant_3_any_order_in_any_batches_with_any_repeats_sums_up_the_newest_of_each_review(
     reviews: list[StoredReview], shuffle: random.Random
 ) -> None:
     arrived = reviews + shuffle.choices(reviews, k=len(reviews)) if reviews else []
     shuffle.shuffle(arrived)
     newest = {each.review_id: each for each in sorted(reviews, key=lambda each: each.version)}.values()
-    for product_id, summary in told(arrived).items():
-        assert same(summary, counted([each for each in newest if each.product_id == product_id]))
+    for product_id, summary in told(arrived, [shuffle.randint(1, 5) for _ in arrived]).items():
+        assert same(summary, summarise([each for each in newest if each.product_id == product_id], MODEL))
 
 
-@given(arrivals, st.floats(1, 5), texts)
-def test_a_review_added_and_removed_leaves_the_summary_as_it_was(
-    reviews: list[StoredReview], rating: float, text: Vector
-) -> None:
-    before = told(reviews)[SHOE]
-    passing = review("passing", rating, text)
-    assert same(remove(replace(before, None, passing), passing), before)
+@given(arrivals, unit_vectors)
+def test_a_part_added_and_taken_out_leaves_nothing(reviews: list[StoredReview], text: Vector) -> None:
+    before = told(reviews)[SHOE].weighed
+    part = weigh([review("passing", 2.0, text, words="passing")])
+    again = before + part - part
+    assert same(ReviewSummary(weighed=again), ReviewSummary(weighed=before))
 
 
 @given(arrivals)
@@ -112,65 +128,80 @@ def test_the_shrunk_rating_lies_between_the_mean_and_the_prior(reviews: list[Sto
         assert shrunk is None
         return
     assert shrunk is not None
-    mean = float(np.average([1, 2, 3, 4, 5], weights=summary.stars))
+    mean = float(np.average([1, 2, 3, 4, 5], weights=summary.weighed.stars))
     assert min(mean, 4.0) - 1e-9 <= shrunk <= max(mean, 4.0) + 1e-9
 
 
-def test_a_summary_is_not_changed_in_place() -> None:
-    first = review("r1", 5.0, vector(1, 0))
-    summary = replace(ReviewSummary(), None, first)
-    both = replace(summary, None, review("r2", 3.0, vector(0, 1)))
-    remove(both, first)
-    assert summary.text_vector_sum is not None
-    assert summary.text_vector_sum.tolist() == [1, 0]
-    assert first.text_vector is not None
-    assert first.text_vector.tolist() == [1, 0]
-    assert both.text_vector_sum is not None
-    assert both.text_vector_sum.tolist() == [1, 1]
-    assert both.text_vector_sum.dtype == np.float32
-
-
 def test_an_edited_review_counts_once_as_it_now_reads() -> None:
-    first, edited = review(rating=5.0, text=vector(1, 0), time_us=1), review(rating=2.0, time_us=2)
-    summary = replace(replace(ReviewSummary(), None, first), first, edited)
-    assert same(summary, ReviewSummary((0, 1, 0, 0, 0), 0, None))
+    first, edited = review(text=vector(1, 0), words="fine"), review(rating=2.0, time_us=2)
+    assert same(told([first, edited])[SHOE], ReviewSummary((0, 1, 0, 0, 0), 0, Weighed((0, UNIT, 0, 0, 0)), MODEL))
 
 
 def test_an_older_version_that_comes_late_changes_nothing() -> None:
     edited = review(rating=2.0, time_us=2)
-    summary = replace(ReviewSummary(), None, edited)
-    assert replace(summary, edited, review(rating=5.0, time_us=1)) is summary
+    ledger = Ledger({"r1": edited}, {edited.window: [edited]}, {SHOE: summarise([edited], MODEL)}, MODEL)
+    assert ledger.put(review(rating=5.0, time_us=1)) == []
+    assert ledger.kept("r1") is edited
 
 
-def test_the_last_text_taken_out_leaves_no_residue_of_rounding() -> None:
-    small, large = review("r1", text=vector(0.1)), review("r2", text=vector(3e7))
-    summary = replace(replace(ReviewSummary(), None, small), None, large)
-    assert remove(remove(summary, small), large) == ReviewSummary()
+def test_a_review_that_moves_to_another_product_leaves_the_first() -> None:
+    summaries = told([review(text=vector(1, 0), words="fine"), review(time_us=2, product_id=BOOT)])
+    assert summaries[SHOE] == ReviewSummary(model_version=MODEL)
+    assert summaries[BOOT].count == 1
 
 
 @pytest.mark.parametrize(("rating", "star"), [(1.0, 1), (1.4, 1), (3.6, 4), (4.9, 5), (5.0, 5)])
 def test_a_rating_counts_as_its_nearest_star(rating: float, star: int) -> None:
-    assert replace(ReviewSummary(), None, review(rating=rating)).stars.index(1) + 1 == star
+    assert counted(ReviewSummary(), review(rating=rating), 1).stars.index(1) + 1 == star
 
 
 def test_a_single_five_star_review_does_not_make_a_five_star_product() -> None:
-    one, many = ReviewSummary((0, 0, 0, 0, 1)), ReviewSummary((0, 0, 0, 0, 95))
+    one = ReviewSummary(weighed=Weighed((0, 0, 0, 0, UNIT)))
+    many = ReviewSummary(weighed=Weighed((0, 0, 0, 0, 95 * UNIT)))
     assert shrunk_rating(one) == pytest.approx((5 + 4.0 * 5) / 6)
     assert shrunk_rating(many) == pytest.approx((475 + 4.0 * 5) / 100)
     assert shrunk_rating(one, prior_mean=3.0, prior_count=1.0) == 4.0
 
 
+def test_sentiment_is_shrunk_and_absent_where_nobody_wrote() -> None:
+    praised = summarise([review("a", text=vector(1), words="love it", sentiment=950)], MODEL)
+    assert shrunk_sentiment(praised) == pytest.approx((0.95 + 0.7 * 3) / 4)
+    assert shrunk_sentiment(summarise([review()], MODEL)) is None
+
+
 def test_a_product_with_words_and_no_stars_has_no_rating() -> None:
-    assert shrunk_rating(replace(ReviewSummary(), None, review(rating=None, text=vector(1)))) is None
+    assert shrunk_rating(summarise([review(rating=None, text=vector(1), words="hm")], MODEL)) is None
 
 
-def test_a_review_that_was_never_counted_cannot_be_removed() -> None:
+def test_a_review_that_was_never_counted_cannot_be_taken_out() -> None:
     with pytest.raises(ValueError, match="'r1' is not in the summary of product 'shoe-41'"):
-        remove(ReviewSummary((1, 0, 0, 0, 0)), review(rating=5.0))
+        counted(ReviewSummary((1, 0, 0, 0, 0)), review(rating=5.0), -1)
     with pytest.raises(ValueError, match="'r1' is not in the summary"):
-        remove(ReviewSummary((0, 0, 0, 0, 1)), review(rating=5.0, text=vector(1)))
+        counted(ReviewSummary((0, 0, 0, 0, 1)), review(text=vector(1), words="x"), -1)
 
 
-def test_one_review_does_not_replace_another() -> None:
-    with pytest.raises(ValueError, match="'r2' cannot replace review 'r1'"):
-        replace(ReviewSummary(), review("r1"), review("r2", time_us=2))
+def test_copies_of_a_text_weigh_as_much_as_the_logarithm_of_their_number() -> None:
+    copies = [review(f"r{i}", 1.0, vector(0, 1), words="Bad  shoe" if i % 2 else "bad shoe") for i in range(8)]
+    weighed = weigh(copies)
+    assert weighed.stars == (4 * UNIT, 0, 0, 0, 0)
+    assert weighed.text == 4 * UNIT
+    assert weighed.text_sum is not None
+    assert weighed.text_sum.tolist() == [0, 4]
+
+
+def test_stars_without_words_are_not_copies_of_one_another() -> None:
+    assert weigh([review(f"r{i}", 4.0) for i in range(8)]).stars == (0, 0, 0, 8 * UNIT, 0)
+
+
+def test_a_burst_of_different_reviews_grows_with_its_logarithm_and_a_slow_stream_counts_in_full() -> None:
+    burst = [review(f"r{i}", 1.0, vector(1), words=f"bad {i}") for i in range(8 * FULL_WEIGHT)]
+    assert sum(weigh(burst).stars) == pytest.approx(4 * FULL_WEIGHT * UNIT, rel=0.01)
+    slow = [replace(each, version=Version((i // FULL_WEIGHT) * WINDOW_US + i, 0)) for i, each in enumerate(burst)]
+    assert sum(summarise(slow, MODEL).weighed.stars) == len(slow) * UNIT
+
+
+def test_more_reviews_never_weigh_less_and_beyond_a_bound_no_more_are_looked_at() -> None:
+    flood = [review(f"r{i:05}", 1.0 + i % 2, vector(1), words=f"bad {i}") for i in range(MOST_WEIGHED + 200)]
+    weights = [sum(weigh(flood[:n]).stars) for n in range(1, MOST_WEIGHED, 37)]
+    assert weights == sorted(weights)
+    assert same(ReviewSummary(weighed=weigh(flood)), ReviewSummary(weighed=weigh(flood[:MOST_WEIGHED])))

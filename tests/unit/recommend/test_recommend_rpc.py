@@ -112,6 +112,16 @@ async def test_when_nothing_is_known_about_demand_the_newest_products_come_first
     assert response.products[0].reason == "New in the catalogue."
 
 
+async def test_an_answer_shows_what_reviews_come_to_and_nothing_where_there_are_none(open_shop: Any) -> None:
+    shop = await open_shop()
+    shop.add(shop.representation("praised", 0, review_count=7, rating=4.5, review_sentiment=0.83))
+    shop.add(shop.representation("silent", 1))
+    shown = {product.product_id: product for product in (await recommend(shop, "new")).products}
+    assert (shown["praised"].review_count, shown["praised"].rating) == (7, 4.5)
+    assert shown["praised"].review_sentiment == 0.83
+    assert not shown["silent"].HasField("review_sentiment")
+
+
 async def test_a_new_shopper_gets_what_trends(shop: Any) -> None:
     for user in ("u1", "u2", "u3"):
         await shop.did(user, ("lamp-1", Kind.VIEW))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from freshet.domain.products import Product
-from freshet.domain.reviews import ReviewSummary
+from freshet.domain.reviews import ReviewSummary, Weighed
 from freshet.errors import ImageRejected
 from freshet.representation import preprocessing as pre
 
@@ -151,7 +151,8 @@ def test_a_price_is_told_relative_to_its_narrowest_known_category() -> None:
 
 def test_reviews_are_shares_of_stars_and_a_mean_of_texts() -> None:
     texts = np.arange(4, dtype=np.float32)
-    found = pre.review_features([ReviewSummary((0, 0, 0, 0, 95), 2, texts), ReviewSummary()], 4)
+    weighed = Weighed((0, 0, 0, 0, 95_000), 2_000, texts)
+    found = pre.review_features([ReviewSummary((0, 0, 0, 0, 95), 2, weighed), ReviewSummary()], 4)
     assert found["ratings"].shape == (2, pre.RATING_FEATURES)
     assert found["ratings"][0, 4] > 0.95
     assert found["ratings"][0, :5].sum() == pytest.approx(1.0)

@@ -113,8 +113,9 @@ def test_an_exported_model_is_loaded_with_its_layout(models: tuple[Path, Manifes
     assert loaded == manifest
     assert loaded.layout.dimension == 672
     assert {path.name for path in (loaded.folder / card.TRITON).iterdir()} == {
-        "text", "image", "price", "reviews", "fusion", "caption",
+        "text", "image", "price", "reviews", "fusion", "caption", "sentiment",
     }  # fmt: skip
+    assert loaded.judges_sentiment
     assert loaded.golden()["fusion/vector"].shape[1] == 672
     assert loaded.golden()["caption/vector"].shape[1] == 64
 

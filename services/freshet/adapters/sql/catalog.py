@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, tuple_
 
 from freshet.adapters.sql import documents
 from freshet.adapters.sql.engine import Database
@@ -13,7 +13,7 @@ from freshet.adapters.sql.progress import SqlStore, advance
 from freshet.adapters.sql.tables import ENCODINGS, PRODUCTS, REVIEWS
 from freshet.domain.progress import Advance
 from freshet.domain.representations import Matrix, unpack
-from freshet.domain.reviews import StoredReview
+from freshet.domain.reviews import WINDOW_US, StoredReview, Window
 from freshet.ports import CatalogRow, Encoding
 
 _PAGE = (
@@ -30,6 +30,23 @@ _VECTORS = (
         ENCODINGS.c.model_version == bindparam("version"), ENCODINGS.c.product_id > bindparam("after"), PRODUCTS.c.live
     )
     .order_by(ENCODINGS.c.product_id)
+    .limit(bindparam("most"))
+)
+
+
+_WINDOW = (
+    select(*REVIEWS.c)
+    .where(REVIEWS.c.product_id == bindparam("product_id"))
+    .where(REVIEWS.c.event_time_us >= bindparam("begin"))
+    .where(REVIEWS.c.event_time_us < bindparam("end"))
+    .order_by(REVIEWS.c.review_id)
+    .limit(bindparam("most"))
+)
+_REVIEWS_OF = (
+    select(*REVIEWS.c)
+    .where(REVIEWS.c.product_id == bindparam("of"))
+    .where(tuple_(REVIEWS.c.event_time_us, REVIEWS.c.review_id) > tuple_(bindparam("time"), bindparam("id")))
+    .order_by(REVIEWS.c.event_time_us, REVIEWS.c.review_id)
     .limit(bindparam("most"))
 )
 
@@ -52,6 +69,24 @@ class SqlCatalogStore(SqlStore):
         with self._database.reading() as connection:
             rows = self._database.select(connection, [*REVIEWS.c], REVIEWS.c.review_id, review_ids)
         return {row[0]: documents.stored_review(row) for row in rows}
+
+    def load_windows(self, windows: Sequence[Window], most: int) -> dict[Window, list[StoredReview]]:
+        found = {}
+        with self._database.reading() as connection:
+            for window in windows:
+                begin = window.day * WINDOW_US
+                bound = {"product_id": window.product_id, "begin": begin, "end": begin + WINDOW_US, "most": most}
+                found[window] = [documents.stored_review(row) for row in connection.execute(_WINDOW, bound)]
+        return found
+
+    def reviews_of(self, product_id: str, after: tuple[int, str], limit: int) -> list[StoredReview]:
+        bound = {"of": product_id, "time": after[0], "id": after[1], "most": limit}
+        with self._database.reading() as connection:
+            return [documents.stored_review(row) for row in connection.execute(_REVIEWS_OF, bound)]
+
+    def rewrite_reviews(self, reviews: Sequence[StoredReview]) -> None:
+        with self._database.writing() as connection:
+            self._database.upsert(connection, REVIEWS, [documents.review_row(review) for review in reviews])
 
     def apply(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 from freshet.domain.products import Image, ProductState, Stamped, Version
 from freshet.domain.progress import Position
 from freshet.domain.representations import Modality, Vector, pack, unpack
-from freshet.domain.reviews import ReviewSummary, StoredReview
+from freshet.domain.reviews import ReviewSummary, StoredReview, Weighed
 from freshet.ports import CatalogRow, Encoding
 
 
@@ -32,28 +32,43 @@ def product_row(row: CatalogRow) -> tuple[Any, ...]:
         image.content if isinstance(image, Image) and image.content else None,
         json.dumps(row.reviews.stars),
         row.reviews.text_count,
-        _exact(row.reviews.text_vector_sum),
+        _exact(row.reviews.weighed.text_sum),
         source.topic if source else None,
         source.partition if source else None,
         source.offset if source else None,
         row.event_time_us,
+        write_weights(row.reviews.weighed),
+        row.reviews.model_version,
     )
 
 
 def catalog_row(columns: Any, encoding: Encoding | None) -> CatalogRow:
     """From PRODUCTS' columns in their order."""
-    (product_id, number, _, _, _, _, document, image, stars, texts, vector_sum, topic, partition, offset, time) = (
-        columns
-    )
+    (product_id, number, _, _, _, _, document, image, stars, texts, vector_sum, *rest) = columns
+    topic, partition, offset, time, weights, version = rest
     return CatalogRow(
         product_id=product_id,
         number=number,
         state=read_state(product_id, document, image),
-        reviews=ReviewSummary(tuple(json.loads(stars)), texts, _read_exact(vector_sum)),
+        reviews=ReviewSummary(tuple(json.loads(stars)), texts, read_weights(weights, vector_sum), version or ""),
         encoding=encoding,
         source=None if topic is None else Position(topic, partition, offset),
         event_time_us=time,
     )
+
+
+def write_weights(weighed: Weighed) -> str:
+    """JSON of everything but the vector."""
+    numbers = {"text": weighed.text, "sentiment": weighed.sentiment, "sentiment_sum": weighed.sentiment_sum}
+    return json.dumps({"stars": weighed.stars, **numbers})
+
+
+def read_weights(document: str | None, vector_sum: bytes | None) -> Weighed:
+    if document is None:
+        return Weighed()
+    read = json.loads(document)
+    stars = tuple(read["stars"])
+    return Weighed(stars, read["text"], _read_exact(vector_sum), read["sentiment"], read["sentiment_sum"])
 
 
 def write_state(state: ProductState) -> str:
@@ -108,13 +123,18 @@ def encoding(columns: Any) -> Encoding:
 
 def review_row(review: StoredReview) -> tuple[Any, ...]:
     """In the order of REVIEWS' columns."""
-    return (review.review_id, review.product_id, review.rating, _exact(review.text_vector), *review.version)
+    vector = _exact(review.text_vector)
+    kept = (review.review_id, review.product_id, review.rating, vector, *review.version)
+    return (*kept, review.text, review.sentiment, review.model_version)
 
 
 def stored_review(columns: Any) -> StoredReview:
     """From REVIEWS' columns in their order."""
-    review_id, product_id, rating, vector, time, offset = columns
-    return StoredReview(review_id, product_id, rating, _read_exact(vector), Version(time, offset))
+    review_id, product_id, rating, vector, time, offset, text, sentiment, model = columns
+    version = Version(time, offset)
+    # Of reviews from before revision 0003 neither words nor model are known.
+    said = (_read_exact(vector), version, text or "", sentiment, model or "")
+    return StoredReview(review_id, product_id, rating, *said)
 
 
 def _plain(value: Any) -> Any:

@@ -50,11 +50,13 @@ PRODUCTS = Table(
     Column("image_content", LargeBinary),
     Column("review_stars", Text, nullable=False),  # JSON, [ones, twos, …, fives]
     Column("review_text_count", Integer, nullable=False),
-    Column("review_text_vector_sum", LargeBinary),  # float32, little-endian: subtracting must undo adding
+    Column("review_text_vector_sum", LargeBinary),  # float32, little-endian, weighed: subtracting must undo adding
     Column("source_topic", Text),
     Column("source_partition", Integer),
     Column("source_offset", Big),
     Column("event_time_us", Big, nullable=False),
+    Column("review_weights", Text),  # JSON of freshet.domain.reviews.Weighed without its vector
+    Column("review_model_version", Text),
 )
 
 ENCODINGS = Table(
@@ -72,12 +74,16 @@ REVIEWS = Table(
     "reviews",
     METADATA,
     Column("review_id", Text, primary_key=True),
-    Column("product_id", Text, nullable=False, index=True),
+    Column("product_id", Text, nullable=False),
     Column("rating", Double),
     Column("text_vector", LargeBinary),  # float32, little-endian
     Column("event_time_us", Big, nullable=False),
     Column("event_offset", Big, nullable=False),
+    Column("text", Text),
+    Column("sentiment", Integer),  # thousandths
+    Column("model_version", Text),
 )
+Index("ix_reviews_product_time", REVIEWS.c.product_id, REVIEWS.c.event_time_us, REVIEWS.c.review_id)
 
 PROFILES = Table(
     "profiles",
