@@ -51,13 +51,24 @@ class _Rooms(typer.core.TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
-        module, attribute, help_text = COMMANDS[cmd_name]
         if ctx.resilient_parsing or "--help" in sys.argv[1:2]:
-            return typer.main.get_group(_placeholder(help_text))
-        application: typer.Typer = getattr(importlib.import_module(module), attribute)
-        command = typer.main.get_command(application)
-        command.name = cmd_name
-        return command
+            return typer.main.get_group(_placeholder(COMMANDS[cmd_name][2]))
+        return _load(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Shell completion lists the rooms by their help alone, and opens the one whose words are to be completed."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if ctx.resilient_parsing and name in COMMANDS:
+            command = _load(name)
+        return name, command, rest
+
+
+def _load(name: str) -> Any:
+    module, attribute, _help = COMMANDS[name]
+    application: typer.Typer = getattr(importlib.import_module(module), attribute)
+    command = typer.main.get_command(application)
+    command.name = name
+    return command
 
 
 def _placeholder(help_text: str) -> typer.Typer:

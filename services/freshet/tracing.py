@@ -101,6 +101,16 @@ def stop() -> None:
     _tracer = _provider = None
 
 
+def current() -> str:
+    """The trace that is being followed here, as 32 hexadecimal digits; empty where there is none."""
+    if _tracer is None:
+        return ""
+    from opentelemetry import trace
+
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
 def span(name: str, **attributes: str | int) -> AbstractContextManager[Any]:
     """A part of what is being traced here; nothing where nothing is."""
     if _tracer is None:

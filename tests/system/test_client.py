@@ -12,6 +12,7 @@ from freshet.client import AsyncFreshet, Freshet, NotFound, Refused
 from freshet.local.stack import LocalStack
 from freshet.v1.interaction_pb2 import Interaction
 from freshet.v1.product_pb2 import Product, ProductEvent, Review
+from freshet.v1.recommendation_service_pb2 import Filter
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
@@ -70,6 +71,19 @@ def test_an_unknown_product_is_not_found(freshet: Freshet) -> None:
         freshet.list_similar("client-none")
 
 
+def test_products_are_searched_by_words_and_pictures_page_by_page(freshet: Freshet) -> None:
+    first = freshet.search("wool coat", filter=Filter(categories=["client"]), page_size=1)
+    assert "wool coat" in first.products[0].title
+    second = freshet.search(
+        "wool coat", filter=Filter(categories=["client"]), page_size=1, page_token=first.next_page_token
+    )
+    assert second.products[0].product_id != first.products[0].product_id
+    for picture in (b"no picture", "http://127.0.0.1/private.png"):
+        with pytest.raises(Refused) as refused:
+            freshet.search(image=picture)
+        assert refused.value.field.startswith("image")
+
+
 def test_a_stream_publishes_what_it_can_and_tells_the_rest(freshet: Freshet) -> None:
     streamed = freshet.publish_stream(
         [
@@ -94,6 +108,8 @@ async def test_the_asynchronous_client_does_the_same(stack: LocalStack, freshet:
         assert len(pages) > 1
         streamed = await client.publish_stream([Interaction(user_id="client-bob", product_id="client-4", kind="VIEW")])
         assert streamed.count == 1
+        found = await client.search("wool coat", page_size=2)
+        assert "wool coat" in found.products[0].title
         with pytest.raises(NotFound):
             await client.list_similar("client-none")
 

@@ -169,6 +169,36 @@ class Freshet:
         )
         return self._ask(call)
 
+    def search(
+        self,
+        text: str = "",
+        *,
+        image: bytes | str = b"",
+        page_size: int = 0,
+        page_token: str = "",
+        filter: pb.Filter | None = None,
+        weights: pb.SearchWeights | None = None,
+        at_least: Sequence[str] = (),
+        wait: float = 1.0,
+    ) -> pb.SearchProductsResponse:
+        """Products that these words describe, that look like this picture, or both.
+
+        `image` is the encoded file, or an address from which the service fetches it. Waits up to `wait` seconds for
+        `at_least`.
+        """
+        call = calls.search(
+            text,
+            image=image,
+            page_size=page_size,
+            page_token=page_token,
+            filter=filter,
+            weights=weights,
+            at_least=at_least,
+            wait_seconds=wait,
+            seconds=self._timeout,
+        )
+        return self._ask(call)
+
     def _publish(self, call: Callable[[Any, float], Call[Any]], batches: Iterable[Any]) -> Published:
         return calls.collected(self._ask(call(batch, self._timeout)) for batch in batches)
 

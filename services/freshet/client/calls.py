@@ -159,6 +159,35 @@ def list_similar(
     return Call("recommend", "ListSimilarProducts", request, seconds + (wait_seconds if at_least else 0.0))
 
 
+def search(
+    text: str,
+    *,
+    image: bytes | str,
+    page_size: int,
+    page_token: str,
+    filter: pb.Filter | None,
+    weights: pb.SearchWeights | None,
+    at_least: Sequence[str],
+    wait_seconds: float,
+    seconds: float,
+) -> Call[pb.SearchProductsResponse]:
+    request = pb.SearchProductsRequest(
+        text=text,
+        filter=filter,
+        weights=weights,
+        page_size=page_size,
+        page_token=page_token,
+        at_least=() if page_token else at_least,
+    )
+    if isinstance(image, bytes) and image:
+        request.image.content = image
+    elif isinstance(image, str) and image:
+        request.image.uri = image
+    if request.at_least:
+        request.at_least_wait.FromNanoseconds(int(wait_seconds * 1e9))
+    return Call("recommend", "SearchProducts", request, seconds + (wait_seconds if request.at_least else 0.0))
+
+
 @dataclass
 class Tokens:
     """By shopper, the token of what this client last published of them; the longest unused go first.

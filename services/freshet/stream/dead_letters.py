@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+import structlog
 from prometheus_client import Counter
 
 from freshet.adapters.dead_letters import REASONS, REPLAY_OF, Letter, Reason, read_letters, replay
@@ -22,6 +23,11 @@ from freshet.errors import ImageRejected, InvalidInput, TooLarge, UnreadableReco
 from freshet.v1 import stream_pb2
 
 __all__ = ["REASONS", "REPLAY_OF", "DeadLetters", "Letter", "Source", "read_letters", "reason_of", "replay"]
+
+log = structlog.get_logger()
+
+_NAMES = {"profiles": "user_id"}
+"""What a worker's records are keyed by, where it is not product_id."""
 
 DEAD_LETTERS = Counter("freshet_dead_letters", "Records written to the dead-letter topic.", ["worker", "reason"])
 
@@ -70,6 +76,14 @@ class DeadLetters:
         )
         position = await asyncio.wrap_future(future)
         DEAD_LETTERS.labels(worker, Reason.Name(reason)).inc()
+        # Without `detail`: it may quote what a stranger sent.
+        log.info(
+            "put aside",
+            reason=Reason.Name(reason),
+            letter=f"{position.partition}/{position.offset}",
+            source=f"{topic}/{partition}/{record.offset}",
+            **{_NAMES.get(worker, "product_id"): (record.key or b"").decode("utf-8", "backslashreplace")[:256]},
+        )
         return position
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from freshet.adapters.sql import migrate
 from freshet.adapters.sql.engine import open_database
@@ -30,7 +31,9 @@ def upgrade(url: Url = "") -> None:
 
 
 @app.command()
-def status(url: Url = "") -> None:
+def status(
+    url: Url = "", as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
     """Say which revision the database is at, how much it holds and how far each worker has come.
 
     Exit code 1 when the database is not at the newest revision.
@@ -38,18 +41,37 @@ def status(url: Url = "") -> None:
     database = open_database(_named(url), check_revision=False)
     try:
         with database.reading() as connection:
-            revision = current(connection)
-            typer.echo(f"{database.name}: revision {revision or 'none'}, newest is {newest()}")
-            if revision != newest():
-                typer.echo("Run `freshet db upgrade`.")
-                raise typer.Exit(1)
-            for table in METADATA.sorted_tables:
-                rows = connection.scalar(select(func.count()).select_from(table))
-                typer.echo(f"  {table.name:<16} {rows:>12,} rows")
-            for row in connection.execute(select(APPLIED_OFFSETS).order_by(*APPLIED_OFFSETS.primary_key)):
-                typer.echo(f"  {row.worker} has applied {row.topic}/{row.partition} up to offset {row.next_offset}")
+            found = _look(connection, database.name)
     finally:
         database.close()
+    typer.echo(json.dumps(found) if as_json else _told(found))
+    if found["revision"] != found["newest"]:
+        raise typer.Exit(1)
+
+
+def _look(connection: Connection, name: str) -> dict[str, Any]:
+    """Tables and offsets are those of the newest revision: of an older one nothing is read."""
+    found: dict[str, Any] = {"database": name, "revision": current(connection), "newest": newest()}
+    if found["revision"] != found["newest"]:
+        return found
+    tables = METADATA.sorted_tables
+    applied = connection.execute(select(APPLIED_OFFSETS).order_by(*APPLIED_OFFSETS.primary_key))
+    return found | {
+        "rows": {table.name: connection.scalar(select(func.count()).select_from(table)) for table in tables},
+        "applied": [dict(row) for row in applied.mappings()],
+    }
+
+
+def _told(found: dict[str, Any]) -> str:
+    lines = [f"{found['database']}: revision {found['revision'] or 'none'}, newest is {found['newest']}"]
+    if found["revision"] != found["newest"]:
+        lines.append("Run `freshet db upgrade`.")
+    lines += [f"  {table:<16} {rows:>12,} rows" for table, rows in found.get("rows", {}).items()]
+    lines += [
+        f"  {row['worker']} has applied {row['topic']}/{row['partition']} up to offset {row['next_offset']}"
+        for row in found.get("applied", ())
+    ]
+    return "\n".join(lines)
 
 
 def _named(url: str) -> str:

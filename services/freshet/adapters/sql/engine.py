@@ -183,7 +183,9 @@ class PostgresqlDatabase(Database):
 
     def __init__(self, url: URL, check_revision: bool = True) -> None:
         self.name = _without_secrets(url)
-        self._engine = create_engine(url, pool_size=4, max_overflow=12, pool_timeout=BUSY_TIMEOUT_SECONDS)
+        self._engine = create_engine(
+            url, pool_size=4, max_overflow=12, pool_timeout=BUSY_TIMEOUT_SECONDS, hide_parameters=True
+        )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._unchecked = check_revision
         self._checking = threading.Lock()
@@ -251,6 +253,7 @@ def _sqlite_engine(url: URL) -> Engine:
         isolation_level="AUTOCOMMIT",
         poolclass=NullPool,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")
