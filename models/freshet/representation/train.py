@@ -30,6 +30,8 @@ from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
 
 T = TypeVar("T")
+SAME_WORDS = 0.99
+"""Cosine of two texts from which on they say the same."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,13 @@ class _Learned(nn.Module):
         first, second = batch.T
         off_diagonal = ~torch.eye(len(batch), dtype=torch.bool)
         same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
+        same |= (_alike(texts[first]) | _alike(texts[second])) & off_diagonal
         return Step(joint, pictures, unit(self.caption(texts[rows])), present[:, 1].bool(), same)
+
+
+def _alike(texts: Tensor) -> Tensor:
+    """bool (B, B): of two products with the same words neither is a negative for the other."""
+    return texts @ texts.T > SAME_WORDS
 
 
 def _named(known: Mapping[str, T], what: str, name: str) -> T:

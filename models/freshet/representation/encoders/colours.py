@@ -18,6 +18,7 @@ class Colours(nn.Module):
     """
 
     size = 2 * BINS**3
+    centres: Tensor
 
     def __init__(self) -> None:
         super().__init__()
