@@ -19,7 +19,7 @@ from freshet.domain.reviews import ReviewSummary
 from freshet.errors import ConfigurationError, ImageRejected
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
-from freshet.representation.encoders.image import IMAGE
+from freshet.representation.encoders.image import image_encoder
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.text import TextEncoder
@@ -204,7 +204,7 @@ class _Learned(nn.Module):
     def __init__(self, options: TrainingOptions) -> None:
         super().__init__()
         sizes = options.sizes
-        self.image = _named(IMAGE, "image", options.image)(sizes.image)
+        self.image = image_encoder(options.image, sizes.image)
         self.price = PriceEncoder(sizes.price)
         self.reviews = ReviewsEncoder(sizes.reviews, sizes.text)
         self.fusion = _named(FUSIONS, "fusion", options.fusion)(sizes)

@@ -14,11 +14,12 @@ class Augmentation(nn.Module):
 
     `shift` and `crop` are shares of the picture's side, `flip` is the probability of being mirrored, `light` and
     `colour` are shares by which all channels together, and each alone, become brighter or darker. Chances are torch's
-    own, as dropout's are: `torch.manual_seed` repeats them.
+    own, as dropout's are: `torch.manual_seed` repeats them. Slight as they are: shown 96 batches of pictures of one
+    shop, which stand alike and whose words name their colour, a network learns half as much where they are large.
     """
 
     def __init__(
-        self, shift: float = 0.1, crop: float = 0.15, flip: float = 0.5, light: float = 0.15, colour: float = 0.08
+        self, shift: float = 0.02, crop: float = 0.04, flip: float = 0.5, light: float = 0.04, colour: float = 0.02
     ) -> None:
         super().__init__()
         self.shift, self.crop, self.flip, self.light, self.colour = shift, crop, flip, light, colour

@@ -1,14 +1,17 @@
-"""Pictures: networks over 64 × 64 pixels, by name."""
+"""Pictures: networks over 64 × 64 pixels, by name, or learned elsewhere and read from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from freshet.errors import ConfigurationError
 from freshet.representation.encoders.augmentation import Augmentation
 from freshet.representation.encoders.colours import Colours
+from freshet.representation.encoders.pretrained import PretrainedEncoder
 from freshet.representation.encoders.vit import Transformer
 from freshet.representation.tensors import unit
 
@@ -65,3 +68,16 @@ def vit(size: int) -> nn.Module:
 
 IMAGE: Mapping[str, Callable[[int], nn.Module]] = {"cnn": cnn, "vit": vit}
 """By name: from the size of the vector to a module from pixels uint8 (B, 64, 64, 3) to unit vectors (B, size)."""
+FROM_FILE = {"frozen": True, "tuned": False}
+"""What stands before a file's path, and whether training leaves its weights as they are."""
+
+
+def image_encoder(name: str, size: int) -> nn.Module:
+    """`name` is one of IMAGE; or `frozen:PATH` or `tuned:PATH` for weights from a file. Raises ConfigurationError."""
+    if name in IMAGE:
+        return IMAGE[name](size)
+    way, _, path = name.partition(":")
+    if way not in FROM_FILE or not path:
+        known = ", ".join([*sorted(IMAGE), *(f"{each}:PATH" for each in FROM_FILE)])
+        raise ConfigurationError(f"image is {name!r}; one of {known} is needed")
+    return PretrainedEncoder(Path(path), size, frozen=FROM_FILE[way])
