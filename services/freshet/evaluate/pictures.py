@@ -226,13 +226,14 @@ def by_captions(trained: Trained) -> Callable[[Matrix], Matrix]:
 
 
 def ridge(texts: Matrix, pictures: Matrix) -> Callable[[Matrix], Matrix]:
-    """Ridge regression from texts (n, text) to pictures (n, image), around their mean; gives unit vectors."""
-    mean = pictures.mean(axis=0)
-    gram = texts.T @ texts + RIDGE * np.eye(texts.shape[1], dtype=np.float32)
-    weights = np.linalg.solve(gram, texts.T @ (pictures - mean))
+    """Ridge regression from texts (n, text) to pictures (n, image), with an intercept; gives unit vectors."""
+    usual_text, usual_picture = texts.mean(axis=0), pictures.mean(axis=0)
+    centred = texts - usual_text
+    gram = centred.T @ centred + RIDGE * np.eye(texts.shape[1], dtype=np.float32)
+    weights = np.linalg.solve(gram, centred.T @ (pictures - usual_picture))
 
     def caption(asked: Matrix) -> Matrix:
-        found: Matrix = asked @ weights + mean
+        found: Matrix = (asked - usual_text) @ weights + usual_picture
         unit_rows: Matrix = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         return unit_rows
 
