@@ -67,8 +67,8 @@ class ResNet(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         """picture float32 (B, 3, h, w), normalised as for ImageNet → (B, width)."""
         maps = functional.max_pool2d(functional.relu(self.bn1(self.conv1(picture))), 3, 2, 1)
-        maps = self.layer4(self.layer3(self.layer2(self.layer1(maps))))
-        return maps.mean(dim=(2, 3))
+        pooled: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(maps)))).mean(dim=(2, 3))
+        return pooled
 
 
 def _shortcut(channels: int, wanted: int, stride: int) -> nn.Module | None:
