@@ -63,6 +63,13 @@ def train(
     tune: Annotated[
         bool, typer.Option(help="With --hm: search the default ranking weights on the validation split (minutes).")
     ] = False,
+    image: Annotated[
+        str,
+        typer.Option(
+            metavar="ENCODER",
+            help="Picture encoder: cnn, vit; frozen:PATH or tuned:PATH for a file of ResNet or ViT weights.",
+        ),
+    ] = "cnn",
     backend: Annotated[
         str,
         typer.Option(help="Triton backend: python (onnxruntime inside it), or onnxruntime for NGC images and GPUs."),
@@ -91,7 +98,7 @@ def train(
         read = read_folder(data or Path())
         held = held_out_last(read)
         read = without_targets(read, held) if held is not None else read
-    options = TrainingOptions(seed=seed, seconds=seconds)
+    options = TrainingOptions(seed=seed, seconds=seconds, image=image)
     console.print(f"{len(read.products):,} products, {len(read.items):,} interactions, {len(read.reviews):,} reviews")
     columns = (
         TextColumn("{task.description:>10}"),

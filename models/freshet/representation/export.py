@@ -144,21 +144,7 @@ def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, N
     module = served.module.eval()
     with torch.no_grad():
         expected = module(*served.inputs.values())
-    batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            tuple(served.inputs.values()),
-            input_names=list(served.inputs),
-            output_names=[served.output],
-            dynamic_shapes=tuple({0: batch} for _ in served.inputs),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise RuntimeError(f"torch.onnx.export gave nothing for {served.name}")
+    program = onnx_program(module, served.inputs, served.output)
     program.save(str(folder / "1" / "model.onnx"), external_data=False)
     if backend == "python":
         shutil.copyfile(_BACKEND, folder / "1" / "model.py")
@@ -166,6 +152,26 @@ def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, N
     for name, tensor in served.inputs.items():
         golden[f"{served.name}/{name}"] = tensor.numpy()
     golden[f"{served.name}/{served.output}"] = expected.numpy()
+
+
+def onnx_program(module: nn.Module, inputs: Mapping[str, Tensor], output: str) -> torch.onnx.ONNXProgram:
+    """The network as ONNX, for batches of 1 to MOST_ROWS. `inputs` are examples, by name, with the batch first."""
+    batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
+    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError(f"torch.onnx.export gave nothing for {output}")
+    return program
 
 
 def triton_config(served: Served, size: int, backend: str) -> str:

@@ -16,7 +16,7 @@ class Step:
 
     `joint` (2B, joint) fuses what modality dropout left; `pictures` (2B, image) are meaningless where `seen` (2B,) says
     no; `captions` (2B, image) are where the products' words say that their pictures lie. `same` bool (B, B): pairs off
-    the diagonal that share a product with the row's, and therefore are no negatives.
+    the diagonal that share a product with the row's, or its very words, and therefore are no negatives.
     """
 
     joint: Tensor
@@ -37,7 +37,10 @@ def chosen_together(step: Step) -> Tensor:
 
 def captions(step: Step) -> Tensor:
     """A picture lies near its own product's words."""
-    return _where(step.seen[: step.pairs], step.pictures[: step.pairs], step.captions[: step.pairs], step.same)
+    halves = slice(None, step.pairs), slice(step.pairs, None)
+    return torch.stack(
+        [_where(step.seen[half], step.pictures[half], step.captions[half], step.same) for half in halves]
+    ).mean()
 
 
 def pictures_together(step: Step) -> Tensor:

@@ -38,8 +38,8 @@ class TrainingOptions:
     """`seconds` is a bound: training ends with the epoch in which it is passed. Where `epochs` end it, time plays no
     part in what comes out.
 
-    `image` names an encoder of `encoders.image.IMAGE`, `fusion` one of `fusion.FUSIONS`, `losses` weighs those of
-    `losses.LOSSES` by name.
+    `image` is what `encoders.image.image_encoder` takes, `fusion` names one of `fusion.FUSIONS`, `losses` weighs those
+    of `losses.LOSSES` by name.
     """
 
     seed: int = 0

@@ -112,8 +112,17 @@ def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
         raise ImageRejected("image", f"has too many pixels: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
         raise ImageRejected("image", f"cannot be read as {', '.join(IMAGE_FORMATS)}: {error}") from error
-    square = ImageOps.pad(flat, (PIXELS, PIXELS), Pictures.Resampling.BILINEAR, color=(255, 255, 255))
-    return np.asarray(square, dtype=np.uint8)
+    return np.asarray(_squared(flat), dtype=np.uint8)
+
+
+def _squared(picture: Pictures.Image) -> Pictures.Image:
+    """In the middle of a white square. However thin, a line of it is left."""
+    longest = max(picture.size)
+    width, height = (max(1, round(PIXELS * side / longest)) for side in picture.size)
+    square = Pictures.new("RGB", (PIXELS, PIXELS), (255, 255, 255))
+    place = round((PIXELS - width) * 0.5), round((PIXELS - height) * 0.5)
+    square.paste(picture.resize((width, height), Pictures.Resampling.BILINEAR), place)
+    return square
 
 
 def _on_white(picture: Pictures.Image) -> Pictures.Image:

@@ -19,7 +19,7 @@ from freshet.domain.reviews import ReviewSummary, StoredReview, summarise
 from freshet.errors import ConfigurationError, ImageRejected
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
-from freshet.representation.encoders.image import IMAGE
+from freshet.representation.encoders.image import image_encoder
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.sentiment import SentimentModel
@@ -32,6 +32,8 @@ from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
 
 T = TypeVar("T")
+SAME_WORDS = 0.99
+"""Cosine of two texts from which on they say the same."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class _Learned(nn.Module):
     def __init__(self, options: TrainingOptions) -> None:
         super().__init__()
         sizes = options.sizes
-        self.image = _named(IMAGE, "image", options.image)(sizes.image)
+        self.image = image_encoder(options.image, sizes.image)
         self.price = PriceEncoder(sizes.price)
         self.reviews = ReviewsEncoder(sizes.reviews, sizes.text)
         self.fusion = _named(FUSIONS, "fusion", options.fusion)(sizes)
@@ -230,7 +232,13 @@ class _Learned(nn.Module):
         first, second = batch.T
         off_diagonal = ~torch.eye(len(batch), dtype=torch.bool)
         same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
+        same |= (_alike(texts[first]) | _alike(texts[second])) & off_diagonal
         return Step(joint, pictures, unit(self.caption(texts[rows])), present[:, 1].bool(), same)
+
+
+def _alike(texts: Tensor) -> Tensor:
+    """bool (B, B): of two products with the same words neither is a negative for the other."""
+    return texts @ texts.T > SAME_WORDS
 
 
 def _named(known: Mapping[str, T], what: str, name: str) -> T:
