@@ -21,6 +21,7 @@ from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
 from freshet.representation.data import TrainingData
 from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.start import WEIGHTS
 from freshet.representation.train import Trained
 
 MOST_ROWS = 256
@@ -88,6 +89,7 @@ def export(
             for tensor in served.module.state_dict().values():
                 digest.update(tensor.contiguous().numpy().tobytes())
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
+        np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
         version = f"m{digest.hexdigest()[:12]}"
         manifest = card.Manifest(
             model_version=version,
@@ -104,6 +106,9 @@ def export(
                 "reviews": len(data.reviews),
                 "seed": options.seed,
                 "epochs": len(trained.losses),
+                "image": options.image,
+                "fusion": options.fusion,
+                **{f"loss_{name}": weight for name, weight in sorted(options.losses.items())},
             },
             metrics=dict(metrics),
             files={
@@ -130,9 +135,20 @@ def _install(folder: Path, out: Path, version: str) -> None:
 
 def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, NDArray[np.generic]]) -> None:
     (folder / "1").mkdir(parents=True)
-    module = served.module.eval()
     with torch.no_grad():
-        expected = module(*served.inputs.values())
+        expected = served.module.eval()(*served.inputs.values())
+    write_onnx(served, folder / "1" / "model.onnx")
+    if backend == "python":
+        shutil.copyfile(_BACKEND, folder / "1" / "model.py")
+    (folder / "config.pbtxt").write_text(triton_config(served, expected.shape[1], backend), encoding="utf-8")
+    for name, tensor in served.inputs.items():
+        golden[f"{served.name}/{name}"] = tensor.numpy()
+    golden[f"{served.name}/{served.output}"] = expected.numpy()
+
+
+def write_onnx(served: Served, path: Path) -> None:
+    """The module as one ONNX file that takes any number of rows up to MOST_ROWS."""
+    module = served.module.eval()
     batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")
@@ -148,13 +164,7 @@ def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, N
         )
     if program is None:
         raise RuntimeError(f"torch.onnx.export gave nothing for {served.name}")
-    program.save(str(folder / "1" / "model.onnx"), external_data=False)
-    if backend == "python":
-        shutil.copyfile(_BACKEND, folder / "1" / "model.py")
-    (folder / "config.pbtxt").write_text(triton_config(served, expected.shape[1], backend), encoding="utf-8")
-    for name, tensor in served.inputs.items():
-        golden[f"{served.name}/{name}"] = tensor.numpy()
-    golden[f"{served.name}/{served.output}"] = expected.numpy()
+    program.save(str(path), external_data=False)
 
 
 def triton_config(served: Served, size: int, backend: str) -> str:
