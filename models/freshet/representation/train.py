@@ -80,10 +80,13 @@ class Trained:
                 )
         return tuple(torch.cat(parts) for parts in zip(*chunks, strict=True))
 
-    def vectors(self) -> NDArray[np.float32]:
-        """The whole vectors of all products trained on, (products, dimension)."""
+    def vectors(self, without: int | None = None) -> NDArray[np.float32]:
+        """The whole vectors of all products trained on, (products, dimension); as if none had modality `without`."""
+        present = self.inputs.present.clone()
+        if without is not None:
+            present[:, without] = 0.0
         with torch.no_grad():
-            vectors: NDArray[np.float32] = self.fusion(*self.encoded(), self.inputs.present).numpy()
+            vectors: NDArray[np.float32] = self.fusion(*self.encoded(), present).numpy()
         return vectors
 
 
@@ -118,17 +121,54 @@ def pairs_of(
     return pairs[generator.permutation(len(pairs))[:most]]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What steps build on: word vectors, and the preprocessed catalogue."""
+
+    text: TextEncoder
+    typical_prices: Mapping[str, float]
+    inputs: Inputs
+
+
+def prepared(
+    data: TrainingData,
+    options: TrainingOptions,
+    advanced: Callable[[str, float], None] = lambda _stage, _share: None,
+    start: Start | None = None,
+) -> Prepared:
+    """Word vectors in closed form, and the catalogue as the encoders take it."""
+    torch.set_num_threads(options.threads)
+    advanced("text", 0.0)
+    tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
+    text = words_of(data, tokens, options, start)
+    typical = typical_prices(data)
+    advanced("pictures", 0.0)
+    return Prepared(text, typical, prepare(data, text, tokens, typical))
+
+
+def words_of(
+    data: TrainingData, tokens: NDArray[np.int32], options: TrainingOptions, start: Start | None = None
+) -> TextEncoder:
+    """Word vectors learned of these interactions."""
+    sizes = options.sizes
+    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
+    if start is not None:
+        table[:, : sizes.text] = start.turned(table[:, : sizes.text], tokens)
+    return TextEncoder(table, sizes.text).eval()
+
+
 def train(
     data: TrainingData,
     options: TrainingOptions,
     advanced: Callable[[str, float], None] = lambda _stage, _share: None,
     run: Run | None = None,
     start: Start | None = None,
+    ready: Prepared | None = None,
 ) -> Trained:
     """Train on everything in `data`. `advanced` hears of the stage and of the share done, 0 to 1.
 
-    With `run`, every epoch is kept there, and one that was begun there goes on. `start` is what to begin from.
-    Raises ConfigurationError.
+    With `run`, every epoch is kept there, and one that was begun there goes on. `start` is what to begin from, `ready`
+    what was prepared of the same data before. Raises ConfigurationError.
     """
     check_names(options)
     device, half = _device(options)
@@ -136,16 +176,8 @@ def train(
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(device.type == "cpu")
     generator = np.random.default_rng(options.seed)
-    sizes = options.sizes
-    advanced("text", 0.0)
-    tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
-    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
-    if start is not None:
-        table[:, : sizes.text] = start.turned(table[:, : sizes.text], tokens)
-    text = TextEncoder(table, sizes.text).eval()
-    typical = typical_prices(data)
-    advanced("pictures", 0.0)
-    inputs = prepare(data, text, tokens, typical)
+    ready = ready or prepared(data, options, advanced, start)
+    text, inputs = ready.text, ready.inputs
     networks = Networks(options)
     anew = networks.begin_from(start.state) if start is not None else []
     networks.to(device)
@@ -159,8 +191,8 @@ def train(
     networks.cpu().eval()
     for parameter in networks.parameters():
         parameter.requires_grad_(False)
-    whole = WholeVector(networks.fusion, sizes.text).eval()
-    return Trained(text, networks, whole, typical, history, inputs, anew)
+    whole = WholeVector(networks.fusion, options.sizes.text).eval()
+    return Trained(text, networks, whole, ready.typical_prices, history, inputs, anew)
 
 
 def _device(options: TrainingOptions) -> tuple[torch.device, bool]:

@@ -162,7 +162,7 @@ def test_a_new_version_begins_where_the_old_one_ended(tmp_path: Path) -> None:
     other = OPTIONS.model_copy(update={"epochs": 0, "fusion": "cnn", "sizes": Sizes(image=32)})
     partly = train(data, other, start=start)
     assert {line.split()[0] for line in partly.anew} == {"image", "fusion", "caption"}
-    assert any("image.head.weight is 64 × 256 there and 32 × 256 here" in line for line in partly.anew)
+    assert any("image.head.bias is 64 there and 32 here" in line for line in partly.anew)
     assert torch.equal(partly.price.head.weight, old.price.head.weight)
     with pytest.raises(ConfigurationError, match="no part of that model fits"):
         Networks(OPTIONS).begin_from({"elsewhere.weight": np.zeros(3)})
