@@ -5,7 +5,7 @@ Every seed trains the networks anew, and holds out other products. Imports `mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from freshet.domain.representations import Layout, Modality, Segment
 from freshet.domain.scoring import RankingWeights, ranking_weights
 from freshet.evaluate.held_out import HeldOut, read_held_out
 from freshet.evaluate.metrics import Quality, Scores, from_scores, tf_idf
-from freshet.representation.commands import RANKING
-from freshet.representation.data import TrainingData, read_hm
-from freshet.representation.evaluation import Known, known
+from freshet.representation.commands import JUDGED, RANKING
+from freshet.representation.data import TrainingData, held_out_hm, read_hm
+from freshet.representation.evaluation import Held, Known, known, quality, search
+from freshet.representation.evaluation import Quality as ValidQuality
 from freshet.representation.evaluation import scores as ranking_scores
 from freshet.representation.fusion import FUSIONS
 from freshet.representation.manifest import ENCODED
@@ -28,6 +29,8 @@ from freshet.representation.options import TrainingOptions
 from freshet.representation.start import Start
 from freshet.representation.train import Prepared, Trained, prepared, train, words_of
 
+SHARES = (0.01, 0.03, 0.1, 0.3)
+"""What other modalities are tried to count beside the first."""
 COLD = 0.2
 """Share of the products whose every interaction is held out."""
 Report = Callable[[str], None]
@@ -40,6 +43,7 @@ class _Week:
     held: HeldOut
     data: TrainingData
     ready: Prepared
+    valid: Held
 
 
 def trained_models(directory: Path, report: Report, seeds: int) -> list[Found]:
@@ -53,12 +57,13 @@ def trained_models(directory: Path, report: Report, seeds: int) -> list[Found]:
         shoppers=held.users,
     )
     report("reading pictures")
-    week = _Week(held, data, prepared(data, TrainingOptions(seconds=1e9)))
+    ready = prepared(data, TrainingOptions(seconds=1e9))
+    week = _Week(held, data, ready, held_out_hm(directory, data).sample(JUDGED, 0))
     reached: dict[str, list[Quality]] = {}
     for seed in range(seeds):
         for rows in (_warm, _cold):
-            for model, quality in rows(week, seed, lambda what, seed=seed: report(f"seed {seed}: {what}")):  # type: ignore[misc]
-                reached.setdefault(model, []).append(quality)
+            for model, reached_by in rows(week, seed, lambda what, seed=seed: report(f"seed {seed}: {what}")):  # type: ignore[misc]
+                reached.setdefault(model, []).append(reached_by)
     return [(model, _summary(qualities)) for model, qualities in reached.items()]
 
 
@@ -82,15 +87,17 @@ def _warm(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality
         seen = catalogue if vectors is None else replace(catalogue, vectors=vectors)
         return _quality(week, seen, weights)
 
-    ours = ranking_weights(RANKING)
-    content = replace(ours, behaviour=0.0, alike=0.0)
     report("judging modalities")
+    content = _chosen(week, catalogue, Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.JOINT)
     yield "trained: all modalities, no behaviour", judged(content)
-    yield "trained: all modalities and affinities", judged(ours)
+    yield "trained: all modalities and affinities", judged(ranking_weights(RANKING))
+    yield "trained: joint alone", judged(_only(Modality.JOINT))
     for column, modality in enumerate(ENCODED):
         if bool(week.ready.inputs.present[:, column].any()):
             yield f"trained: {modality.value} alone", judged(_only(modality))
-            yield f"trained: all but {modality.value}, no behaviour", judged(content, trained.vectors(column))
+            lacking = trained.vectors(column)
+            yield f"trained: all but {modality.value}, no behaviour", judged(content, lacking)
+            yield f"trained: joint without {modality.value}", judged(_only(Modality.JOINT), lacking)
     base = trained.networks.state()
     for name in FUSIONS:
         report(f"training fusion {name}")
@@ -99,7 +106,8 @@ def _warm(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality
         encoders = {key: value for key, value in base.items() if not key.startswith("fusion.")}
         vectors = train(week.data, frozen, start=Start(encoders, None), ready=week.ready).vectors()
         yield f"fusion {name}: joint alone", judged(_only(Modality.JOINT), vectors)
-        yield f"fusion {name}: joint and text", judged(_only(Modality.TEXT, Modality.JOINT), vectors)
+        both = _chosen(week, replace(catalogue, vectors=vectors), Modality.TEXT, Modality.JOINT)
+        yield f"fusion {name}: joint and text", judged(both, vectors)
 
 
 def _cold(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality]]:
@@ -137,10 +145,19 @@ def _known(week: _Week, vectors: NDArray[np.float32], data: TrainingData) -> Kno
     return known(layout, vectors, data.users, data.items, AffinityRules(), len(week.held.targets))
 
 
-def _only(*modalities: Modality) -> RankingWeights:
-    """These alone: the first counts 1, others as much as by default."""
-    others = {modality.value: RANKING[modality.value] for modality in modalities[1:]}
-    return ranking_weights({**NOTHING, **others, modalities[0].value: 1.0})
+def _only(modality: Modality) -> RankingWeights:
+    return ranking_weights({**NOTHING, modality.value: 1.0})
+
+
+def _chosen(week: _Week, catalogue: Known, *modalities: Modality) -> RankingWeights:
+    """The first counts 1, the others what is best on validation purchases, without behaviour."""
+
+    def judge(values: Mapping[str, float]) -> ValidQuality:
+        return quality(catalogue, ranking_weights(values), week.valid)
+
+    choices = {modality.value: SHARES for modality in modalities[1:]}
+    best, _ = search(judge, {**NOTHING, modalities[0].value: 1.0}, choices)
+    return ranking_weights(best)
 
 
 def _quality(
