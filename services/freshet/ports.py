@@ -173,6 +173,10 @@ class ServingStore(Protocol):
         """(product number, trend) of the products with the highest trend, highest first."""
         ...
 
+    def chosen(self) -> NDArray[np.int64]:
+        """The numbers of all products that anybody did something with, ascending."""
+        ...
+
     def close(self) -> None: ...
 
 

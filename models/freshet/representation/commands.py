@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from freshet.errors import ConfigurationError
+from freshet.representation.options import TrainingOptions, read_options, training_options
 
 if TYPE_CHECKING:
+    from freshet.representation.data import TrainingData
     from freshet.representation.evaluation import Held, Quality
-    from freshet.representation.options import TrainingOptions
     from freshet.representation.train import Trained
 
 app = typer.Typer(add_completion=False, help="Train the model and write its Triton repository.")
@@ -26,8 +29,10 @@ RANKING: dict[str, float] = {
     "terms": 0.0,
     "behaviour": 100.0,
     "trending": 0.0,
+    "untried": 4.0,
+    "untried_affinity": 2.0,
 }
-"""Chosen on the validation split of H&M's week (docs/decisions/0010)."""
+"""Chosen on the validation split of H&M's week (docs/decisions/0010, 0011)."""
 CHOICES = {
     "behaviour": (50.0, 200.0, 400.0),
     "joint": (0.0, 0.3),
@@ -58,18 +63,32 @@ def train(
     out: Annotated[Path, typer.Option(help="Where models are kept; `current` points at the newest.")] = Path(
         ".freshet/models"
     ),
-    seconds: Annotated[float, typer.Option(help="Bound on the training time.", min=1.0)] = 100.0,
-    seed: Annotated[int, typer.Option(help="The same data, seed and machine give the same model.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON or TOML with options of training (docs/training.md); flags go first.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Bound on the training time. [default: 100]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over samples of pairs. [default: 6]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same data, options, seed and machine: same model. [0]")] = None,
+    fusion: Annotated[str | None, typer.Option(help="How modalities become one vector. [default: gated]")] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="Of pictures: cnn, vit; frozen:PATH or tuned:PATH for a file of ResNet or ViT weights. [default: cnn]",
+        ),
+    ] = None,
+    loss: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=WEIGHT", help="Minimise a weighted sum of these; repeat it.")
+    ] = None,
+    begin_from: Annotated[
+        Path | None, typer.Option("--from", help="A model's folder: begin with what its networks have learned.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The run's folder; one begun there goes on. Default: a new one beside --out.")
+    ] = None,
     tune: Annotated[
         bool, typer.Option(help="With --hm: search the default ranking weights on the validation split (minutes).")
     ] = False,
-    image: Annotated[
-        str,
-        typer.Option(
-            metavar="ENCODER",
-            help="Picture encoder: cnn, vit; frozen:PATH or tuned:PATH for a file of ResNet or ViT weights.",
-        ),
-    ] = "cnn",
     backend: Annotated[
         str,
         typer.Option(help="Triton backend: python (onnxruntime inside it), or onnxruntime for NGC images and GPUs."),
@@ -79,26 +98,33 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if (data is None) == (hm is None):
-        raise ConfigurationError("name the training data: either --data FOLDER or --hm FOLDER")
     if backend not in ("python", "onnxruntime"):
         raise ConfigurationError(f"backend is {backend!r}; python or onnxruntime is needed")
-    from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm, without_targets
     from freshet.representation.export import export
-    from freshet.representation.options import TrainingOptions
+    from freshet.representation.networks import check_names
+    from freshet.representation.runs import Run
+    from freshet.representation.start import read_start
     from freshet.representation.train import train as train_model
 
+    kept = Run(run or out.parent / "runs" / f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}")
+    before = kept.config() if kept.begun else {}
+    named = {"data": data, "hm": hm, "from": begin_from}
+    places = {name: str(path.absolute()) if path else before.get(name) for name, path in named.items()}
+    flags: dict[str, object] = {"seconds": seconds, "epochs": epochs, "seed": seed, "fusion": fusion, "image": image}
+    given = {name: value for name, value in flags.items() if value is not None}
+    if loss:
+        given["losses"] = _weighed(loss)
+    options = training_options(
+        {**before.get("options", {}), **(read_options(config) if config else {}), **given},
+        str(config) if config else "the options of training",
+    )
+    check_names(options)
+    if (places["data"] is None) == (places["hm"] is None):
+        raise ConfigurationError("name the training data: either --data FOLDER or --hm FOLDER")
+    read, held = _read(places["data"], places["hm"])
+    start = read_start(Path(places["from"])) if places["from"] else None
+    kept.begin({**places, "options": options.model_dump(mode="json"), "fingerprint": read.fingerprint()})
     console = Console(stderr=True)
-    held: Held | None
-    if hm is not None:
-        # Its training split has no target in it.
-        read = read_hm(hm)
-        held = held_out_hm(hm, read)
-    else:
-        read = read_folder(data or Path())
-        held = held_out_last(read)
-        read = without_targets(read, held) if held is not None else read
-    options = TrainingOptions(seed=seed, seconds=seconds, image=image)
     console.print(f"{len(read.products):,} products, {len(read.items):,} interactions, {len(read.reviews):,} reviews")
     columns = (
         TextColumn("{task.description:>10}"),
@@ -108,18 +134,49 @@ def train(
     )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("text", total=1.0)
-        trained = train_model(
-            read, options, lambda stage, share: progress.update(bar, description=stage, completed=share)
-        )
-        ranking, metrics = dict(RANKING), {"loss": trained.losses[-1]}
+
+        def advanced(stage: str, share: float) -> None:
+            progress.update(bar, description=stage, completed=share)
+
+        trained = train_model(read, options, advanced, kept, start)
+        for line in trained.anew:
+            progress.console.print(line)
+        metrics = {"loss": trained.losses[-1]} if trained.losses else {}
+        ranking = dict(RANKING)
         if held is not None:
             progress.update(bar, description="judging")
-            choices = (CHOICES if tune else {}) if hm is not None else CATALOGUE_CHOICES
+            choices = (CHOICES if tune else {}) if places["hm"] is not None else CATALOGUE_CHOICES
             ranking, found = _judge(trained, options, held, choices)
             metrics |= {"valid_hit_rate_10": found.hit_rate, "valid_ndcg_10": found.ndcg}
         progress.update(bar, description="export")
         manifest = export(trained, read, options, out, ranking, metrics, backend)
-    console.print(f"model {manifest.model_version} is in {out / manifest.model_version}")
+        kept.finish({"model_version": manifest.model_version, "epochs": len(trained.history), **metrics})
+    console.print(f"model {manifest.model_version} is in {out / manifest.model_version}; its run in {kept.folder}")
+
+
+def _weighed(losses: Sequence[str]) -> dict[str, float]:
+    """From NAME=WEIGHT. Raises ConfigurationError."""
+    found = {}
+    for each in losses:
+        name, _, weight = each.partition("=")
+        try:
+            found[name] = float(weight)
+        except ValueError:
+            raise ConfigurationError(f"--loss {each}: NAME=WEIGHT is needed, as in chosen_together=1") from None
+    return found
+
+
+def _read(data: str | None, hm: str | None) -> tuple[TrainingData, Held | None]:
+    """What to train on, without what the ranking is weighed by."""
+    from freshet.representation.data import held_out_hm, held_out_last, read_folder, read_hm, without_targets
+
+    if hm is not None:
+        # Its training split has no target in it.
+        read = read_hm(Path(hm))
+        return read, held_out_hm(Path(hm), read)
+    read = read_folder(Path(data or ""))
+    held = held_out_last(read)
+    return (without_targets(read, held), held) if held is not None else (read, None)
 
 
 def _judge(

@@ -58,13 +58,20 @@ class Known:
     histories: sparse.csr_matrix
     affinity: sparse.csr_matrix
     trends: NDArray[np.float32]
+    tried: NDArray[np.bool_]
+    """Which products anybody has chosen."""
 
 
 def known(
-    layout: Layout, vectors: Matrix, users: NDArray[np.int32], items: NDArray[np.int32], rules: AffinityRules
+    layout: Layout,
+    vectors: Matrix,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    rules: AffinityRules,
+    people: int = 0,
 ) -> Known:
-    """Affinities and demand counted over the given interactions alone."""
-    people = int(users.max(initial=-1)) + 1
+    """Affinities and demand counted over the given interactions alone, of at least so many `people`."""
+    people = max(people, int(users.max(initial=-1)) + 1)
     seen = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), (people, len(vectors)))
     seen.sum_duplicates()
     seen.data[:] = 1.0
@@ -73,7 +80,7 @@ def known(
     histories = sparse.csr_matrix(sparse.diags(1.0 / chosen) @ seen)
     name = Modality.TERMS if Modality.TERMS in layout.slices else layout.segments[0].name
     affinity = affinity_table(sparse.csr_matrix(seen.T @ seen), vectors[:, layout.slices[name]], rules)
-    return Known(layout, vectors, histories, affinity, wanted / max(float(wanted.max(initial=0.0)), 1.0))
+    return Known(layout, vectors, histories, affinity, wanted / max(float(wanted.max(initial=0.0)), 1.0), wanted > 0.0)
 
 
 def affinity_table(together: sparse.csr_matrix, terms: Matrix, rules: AffinityRules) -> sparse.csr_matrix:
@@ -100,7 +107,7 @@ def affinity_table(together: sparse.csr_matrix, terms: Matrix, rules: AffinityRu
             rows.append(np.full(len(near), i))
             columns.append(near)
             both = affinities(rules, people[i], among[:, 0], people[near], among[:, 1:].copy(), words @ words.T)
-            values.append(both.sum(axis=1))
+            values.append(np.where(people[near] > 0.0, both.sum(axis=1), both[:, 1]))
     if not rows:
         return sparse.csr_matrix((count, count), dtype=np.float32)
     return sparse.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (count, count))
@@ -111,7 +118,10 @@ def scores(catalogue: Known, weights: scoring.RankingWeights, shoppers: NDArray[
     histories = catalogue.histories[shoppers]
     wanted = catalogue.layout.weighted(histories @ catalogue.vectors, weights.modalities)
     found: NDArray[np.float64] = (wanted @ catalogue.vectors.T).astype(np.float64)
-    found += weights.behaviour * (histories @ catalogue.affinity).toarray()
+    affinity = weights.behaviour * (histories @ catalogue.affinity).toarray()
+    found[:, ~catalogue.tried] *= weights.untried
+    affinity[:, ~catalogue.tried] *= weights.untried_affinity
+    found += affinity
     found += weights.trending * catalogue.trends
     return found
 

@@ -23,6 +23,7 @@ from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.start import WEIGHTS
 from freshet.representation.train import Trained
 
 MOST_ROWS = 256
@@ -99,6 +100,7 @@ def export(
             for tensor in served.module.state_dict().values():
                 digest.update(tensor.contiguous().numpy().tobytes())
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
+        np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
         version = f"m{digest.hexdigest()[:12]}"
         manifest = card.Manifest(
             model_version=version,
@@ -115,6 +117,9 @@ def export(
                 "reviews": len(data.reviews),
                 "seed": options.seed,
                 "epochs": len(trained.losses),
+                "image": options.image,
+                "fusion": options.fusion,
+                **{f"loss_{name}": weight for name, weight in sorted(options.losses.items())},
             },
             metrics=dict(metrics),
             files={
@@ -141,17 +146,20 @@ def _install(folder: Path, out: Path, version: str) -> None:
 
 def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, NDArray[np.generic]]) -> None:
     (folder / "1").mkdir(parents=True)
-    module = served.module.eval()
     with torch.no_grad():
-        expected = module(*served.inputs.values())
-    program = onnx_program(module, served.inputs, served.output)
-    program.save(str(folder / "1" / "model.onnx"), external_data=False)
+        expected = served.module.eval()(*served.inputs.values())
+    write_onnx(served, folder / "1" / "model.onnx")
     if backend == "python":
         shutil.copyfile(_BACKEND, folder / "1" / "model.py")
     (folder / "config.pbtxt").write_text(triton_config(served, expected.shape[1], backend), encoding="utf-8")
     for name, tensor in served.inputs.items():
         golden[f"{served.name}/{name}"] = tensor.numpy()
     golden[f"{served.name}/{served.output}"] = expected.numpy()
+
+
+def write_onnx(served: Served, path: Path) -> None:
+    """The module as one ONNX file that takes any number of rows up to MOST_ROWS."""
+    onnx_program(served.module.eval(), served.inputs, served.output).save(str(path), external_data=False)
 
 
 def onnx_program(module: nn.Module, inputs: Mapping[str, Tensor], output: str) -> torch.onnx.ONNXProgram:

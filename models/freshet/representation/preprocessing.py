@@ -145,6 +145,13 @@ def log_price(prices: NDArray[np.float64]) -> NDArray[np.float64]:
     return logs
 
 
+def typical_log_prices(categories: Sequence[Sequence[str]], typical: Mapping[str, float]) -> NDArray[np.float64]:
+    """The log price that is usual in each product's narrowest known category, else in the catalogue: (products,)."""
+    overall = typical.get("", 0.0)
+    nearest = [next((typical[name] for name in reversed(names) if name in typical), overall) for names in categories]
+    return np.asarray(nearest, dtype=np.float64)
+
+
 def price_features(
     prices: Sequence[float], categories: Sequence[Sequence[str]], typical: Mapping[str, float]
 ) -> dict[str, NDArray[np.float32]]:
@@ -155,8 +162,7 @@ def price_features(
     """
     overall = typical.get("", 0.0)
     logs = log_price(np.asarray(prices, dtype=np.float64))
-    nearest = [next((typical[name] for name in reversed(names) if name in typical), overall) for names in categories]
-    relative = (logs - np.asarray(nearest, dtype=np.float64)).astype(np.float32)
+    relative = (logs - typical_log_prices(categories, typical)).astype(np.float32)
     absolute = (logs - overall).astype(np.float32)
     bumps = [
         np.exp(-np.square((value.clip(-3.0, 3.0)[:, None] - PRICE_CENTRES) / 0.5)) for value in (relative, absolute)

@@ -1,6 +1,6 @@
-"""Trains the first model: word vectors, a small CNN, price and reviews encoders, and their deep fusion.
+"""Trains word vectors, encoders and their fusion.
 
-Deterministic for the same data, seed, budget of steps and number of threads.
+On a CPU deterministic for the same data, options and number of threads, whether or not the run was killed on its way.
 """
 
 from __future__ import annotations
@@ -8,133 +8,98 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from freshet.domain.reviews import ReviewSummary, StoredReview, summarise
-from freshet.errors import ConfigurationError, ImageRejected
+from freshet.errors import ConfigurationError
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
-from freshet.representation.encoders.image import image_encoder
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.sentiment import SentimentModel
 from freshet.representation.encoders.text import TextEncoder
-from freshet.representation.fusion import FUSIONS, WholeVector
-from freshet.representation.losses import LOSSES, Step
-from freshet.representation.options import BATCH, MODALITY_DROPOUT, TrainingOptions
+from freshet.representation.fusion import WholeVector
+from freshet.representation.inputs import Inputs, prepare, typical_prices
+from freshet.representation.losses import LOSSES
+from freshet.representation.networks import Networks, check_names
+from freshet.representation.options import BATCH, STEPS, TrainingOptions
+from freshet.representation.runs import Checkpoint, Epoch, Run
 from freshet.representation.sentiment import fit, rated
+from freshet.representation.start import Start
 from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
-
-T = TypeVar("T")
-SAME_WORDS = 0.99
-"""Cosine of two texts from which on they say the same."""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything the encoders take, for all products, and which modality each product has (products, 4)."""
-
-    tokens: Tensor
-    pixels: Tensor
-    price: Tensor
-    ratings: Tensor
-    review_text: Tensor
-    present: Tensor
 
 
 @dataclass(frozen=True)
 class Trained:
     text: TextEncoder
-    image: nn.Module
-    price: PriceEncoder
-    reviews: ReviewsEncoder
+    networks: Networks
     fusion: WholeVector
     sentiment: SentimentModel
-    caption: nn.Linear
-    """From a text's learned part, unit length, to where its picture should lie."""
     typical_prices: Mapping[str, float]
-    losses: Sequence[float]
-    """Mean loss per epoch."""
+    history: Sequence[Epoch]
     inputs: Inputs
+    anew: Sequence[str] = ()
+    """Of a warm start: the parts that did not fit, and why."""
 
-    def vectors(self) -> NDArray[np.float32]:
-        """The whole vectors of all products trained on, (products, dimension)."""
-        chunks = []
+    @property
+    def image(self) -> nn.Module:
+        return self.networks.image
+
+    @property
+    def price(self) -> PriceEncoder:
+        return self.networks.price
+
+    @property
+    def reviews(self) -> ReviewsEncoder:
+        return self.networks.reviews
+
+    @property
+    def caption(self) -> nn.Linear:
+        """From a text's learned part, unit length, to where its picture should lie."""
+        return self.networks.caption
+
+    @property
+    def losses(self) -> list[float]:
+        """Mean loss per epoch."""
+        return [epoch.loss for epoch in self.history]
+
+    def encoded(self) -> tuple[Tensor, ...]:
+        """What the encoders give of all products trained on: text with terms, image, price, reviews."""
+        chunks: list[tuple[Tensor, ...]] = []
         with torch.no_grad():
             for start in range(0, len(self.inputs.tokens), 256):
                 rows = slice(start, start + 256)
-                parts = (
-                    self.text(self.inputs.tokens[rows]),
-                    self.image(self.inputs.pixels[rows]),
-                    self.price(self.inputs.price[rows]),
-                    self.reviews(self.inputs.ratings[rows], self.inputs.review_text[rows]),
+                chunks.append(
+                    (
+                        self.text(self.inputs.tokens[rows]),
+                        self.image(self.inputs.pixels[rows]),
+                        self.price(self.inputs.price[rows]),
+                        self.reviews(self.inputs.ratings[rows], self.inputs.review_text[rows]),
+                    )
                 )
-                chunks.append(self.fusion(*parts, self.inputs.present[rows]))
-        vectors: NDArray[np.float32] = torch.cat(chunks).numpy()
+        return tuple(torch.cat(parts) for parts in zip(*chunks, strict=True))
+
+    def vectors(self, without: int | None = None) -> NDArray[np.float32]:
+        """The whole vectors of all products trained on, (products, dimension); as if none had modality `without`."""
+        present = self.inputs.present.clone()
+        if without is not None:
+            present[:, without] = 0.0
+        with torch.no_grad():
+            vectors: NDArray[np.float32] = self.fusion(*self.encoded(), present).numpy()
         return vectors
 
 
-def typical_prices(data: TrainingData) -> dict[str, float]:
-    """Median log price per category, and under "" that of all."""
-    by_category: dict[str, list[float]] = {"": []}
-    for product in data.products:
-        if product.price is not None:
-            for name in ("", *product.categories):
-                by_category.setdefault(name, []).append(float(pre.log_price(np.array(product.price))))
-    return {name: round(float(np.median(logs)), 6) for name, logs in sorted(by_category.items()) if logs}
+def pairs_of(
+    data: TrainingData, generator: np.random.Generator, most: int, following: bool = False
+) -> NDArray[np.int64]:
+    """(pairs, 2) of products that one shopper touched; without interactions, each product with itself.
 
-
-def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], typical: Mapping[str, float]) -> Inputs:
-    """The preprocessed catalogue. A picture that cannot be read counts as absent."""
-    count = len(data.products)
-    present = np.ones((count, 4), dtype=np.float32)
-    present[:, 0] = tokens.any(axis=1)
-    pixels = np.full((count, pre.PIXELS, pre.PIXELS, 3), 255, dtype=np.uint8)
-    for i, content in enumerate(data.pictures):
-        try:
-            if content is None:
-                raise ImageRejected("image", "is absent")
-            pixels[i] = pre.image_pixels([content])["pixels"][0]
-        except ImageRejected:
-            present[i, 1] = 0.0
-    present[:, 2] = [product.price is not None for product in data.products]
-    price = pre.price_features(
-        [product.price or 0.0 for product in data.products], [product.categories for product in data.products], typical
-    )["price"]
-    summaries = _summaries(data, text)
-    present[:, 3] = [summary.count > 0 for summary in summaries]
-    reviews = pre.review_features(summaries, text.size)
-    return Inputs(
-        torch.from_numpy(tokens),
-        torch.from_numpy(pixels),
-        torch.from_numpy(price),
-        torch.from_numpy(reviews["ratings"]),
-        torch.from_numpy(reviews["text"]),
-        torch.from_numpy(present),
-    )
-
-
-def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
-    by_product: dict[str, list[StoredReview]] = {product.product_id: [] for product in data.products}
-    for start in range(0, len(data.reviews), 1_024):
-        chunk = data.reviews[start : start + 1_024]
-        encoded = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
-        vectors = pre.review_vectors(encoded, text.size)
-        for each, vector in zip(chunk, vectors, strict=True):
-            said = vector if each.text.strip() else None
-            stored = StoredReview(each.review_id, each.product_id, each.rating, said, each.version, each.text)
-            by_product[each.product_id].append(stored)
-    return [summarise(by_product[product.product_id], "") for product in data.products]
-
-
-def pairs_of(data: TrainingData, generator: np.random.Generator, most: int) -> NDArray[np.int64]:
-    """(pairs, 2) of products that one shopper touched; without interactions, each product with itself."""
+    `following`: each with the shopper's next one, in the order of the data, rather than with any other.
+    """
     order = np.argsort(data.users, kind="stable")
     users, items = data.users[order], data.items[order].astype(np.int64)
     if len(items) < 2:
@@ -142,6 +107,12 @@ def pairs_of(data: TrainingData, generator: np.random.Generator, most: int) -> N
         return np.stack([everyone, everyone], axis=1)
     starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
     lengths = np.diff(np.r_[starts, len(users)])
+    if following:
+        pairs = np.stack([items[:-1], items[1:]], axis=1)[users[:-1] == users[1:]]
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        if len(pairs):
+            chosen: NDArray[np.int64] = pairs[generator.permutation(len(pairs))[:most]]
+            return chosen
     # Each interaction is paired with another of the same shopper, chosen at random.
     first = np.repeat(starts, lengths)
     length = np.repeat(lengths, lengths)
@@ -153,119 +124,147 @@ def pairs_of(data: TrainingData, generator: np.random.Generator, most: int) -> N
     return pairs[generator.permutation(len(pairs))[:most]]
 
 
-def train(
-    data: TrainingData, options: TrainingOptions, advanced: Callable[[str, float], None] = lambda _stage, _share: None
-) -> Trained:
-    """Train on everything in `data`. `advanced` hears of the stage and of the share done, 0 to 1."""
-    torch.manual_seed(options.seed)
+@dataclass(frozen=True)
+class Prepared:
+    """What steps build on: word vectors, and the preprocessed catalogue."""
+
+    text: TextEncoder
+    typical_prices: Mapping[str, float]
+    inputs: Inputs
+
+
+def prepared(
+    data: TrainingData,
+    options: TrainingOptions,
+    advanced: Callable[[str, float], None] = lambda _stage, _share: None,
+    start: Start | None = None,
+) -> Prepared:
+    """Word vectors in closed form, and the catalogue as the encoders take it."""
     torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
-    generator = np.random.default_rng(options.seed)
-    sizes = options.sizes
-    started = time.monotonic()
     advanced("text", 0.0)
     tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
-    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
-    text = TextEncoder(table, sizes.text).eval()
+    text = words_of(data, tokens, options, start)
     typical = typical_prices(data)
     advanced("pictures", 0.0)
-    inputs = prepare(data, text, tokens, typical)
-    modules = _Learned(options)
-    optimiser = torch.optim.AdamW(modules.parameters(), lr=2e-3, weight_decay=0.02)
-    with torch.no_grad():
-        encoded = [text(inputs.tokens[i : i + 1_024])[:, : sizes.text] for i in range(0, len(tokens), 1_024)]
-        texts = unit(torch.cat(encoded))
-    losses: list[float] = []
-    for epoch in range(options.epochs):
-        pairs = torch.from_numpy(pairs_of(data, generator, 16 * BATCH))
+    return Prepared(text, typical, prepare(data, text, tokens, typical))
 
-        def within(share: float, epoch: int = epoch) -> None:
-            advanced("fusion", (epoch + share) / options.epochs)
 
-        losses.append(_epoch(modules, options.losses, inputs, texts, pairs, optimiser, within))
-        if time.monotonic() - started > options.seconds:
-            break
-    modules.eval()
-    for parameter in modules.parameters():
-        parameter.requires_grad_(False)
-    whole = WholeVector(modules.fusion, sizes.text).eval()
-    return Trained(
-        text,
-        modules.image,
-        modules.price,
-        modules.reviews,
-        whole,
-        SentimentModel(fit(*rated(data.reviews))).eval(),
-        modules.caption,
-        typical,
-        losses,
-        inputs,
+def words_of(
+    data: TrainingData, tokens: NDArray[np.int32], options: TrainingOptions, start: Start | None = None
+) -> TextEncoder:
+    """Word vectors learned of these interactions."""
+    sizes = options.sizes
+    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
+    if start is not None:
+        table[:, : sizes.text] = start.turned(table[:, : sizes.text], tokens)
+    return TextEncoder(table, sizes.text).eval()
+
+
+def train(
+    data: TrainingData,
+    options: TrainingOptions,
+    advanced: Callable[[str, float], None] = lambda _stage, _share: None,
+    run: Run | None = None,
+    start: Start | None = None,
+    ready: Prepared | None = None,
+) -> Trained:
+    """Train on everything in `data`. `advanced` hears of the stage and of the share done, 0 to 1.
+
+    With `run`, every epoch is kept there, and one that was begun there goes on. `start` is what to begin from, `ready`
+    what was prepared of the same data before. Raises ConfigurationError.
+    """
+    check_names(options)
+    device, half = _device(options)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(device.type == "cpu")
+    generator = np.random.default_rng(options.seed)
+    ready = ready or prepared(data, options, advanced, start)
+    text, inputs = ready.text, ready.inputs
+    networks = Networks(options)
+    anew = networks.begin_from(start.state) if start is not None else []
+    networks.to(device)
+    optimiser = torch.optim.AdamW(networks.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    before = run.checkpoint() if run is not None else None
+    if before is not None:
+        before.restore(networks, optimiser, generator)
+    history = _epochs(
+        data, options, inputs.to(device), text, networks, optimiser, generator, half, advanced, run, before
     )
+    networks.cpu().eval()
+    for parameter in networks.parameters():
+        parameter.requires_grad_(False)
+    whole = WholeVector(networks.fusion, options.sizes.text).eval()
+    sentiment = SentimentModel(fit(*rated(data.reviews))).eval()
+    return Trained(text, networks, whole, sentiment, ready.typical_prices, history, inputs, anew)
 
 
-class _Learned(nn.Module):
-    """The networks that steps change."""
-
-    def __init__(self, options: TrainingOptions) -> None:
-        super().__init__()
-        sizes = options.sizes
-        self.image = image_encoder(options.image, sizes.image)
-        self.price = PriceEncoder(sizes.price)
-        self.reviews = ReviewsEncoder(sizes.reviews, sizes.text)
-        self.fusion = _named(FUSIONS, "fusion", options.fusion)(sizes)
-        self.caption = nn.Linear(sizes.text, sizes.image, bias=False)
-
-    def step(self, inputs: Inputs, texts: Tensor, batch: Tensor) -> Step:
-        """`batch` int64 (B, 2) are pairs of products; `texts` float32 (products, text) of unit length."""
-        rows = batch.T.reshape(-1)
-        pictures, present = self.image(inputs.pixels[rows]), inputs.present[rows]
-        # Any subset of modalities must give a usable vector; at least one stays.
-        kept = (torch.rand_like(present) > MODALITY_DROPOUT).float() * present
-        kept = torch.where(kept.any(dim=1, keepdim=True), kept, present)
-        joint = self.fusion(
-            texts[rows],
-            pictures,
-            self.price(inputs.price[rows]),
-            self.reviews(inputs.ratings[rows], inputs.review_text[rows]),
-            kept,
-        )
-        first, second = batch.T
-        off_diagonal = ~torch.eye(len(batch), dtype=torch.bool)
-        same = ((first[:, None] == first[None]) | (second[:, None] == second[None])) & off_diagonal
-        same |= (_alike(texts[first]) | _alike(texts[second])) & off_diagonal
-        return Step(joint, pictures, unit(self.caption(texts[rows])), present[:, 1].bool(), same)
+def _device(options: TrainingOptions) -> tuple[torch.device, bool]:
+    """Where to train, and whether in bfloat16."""
+    there = torch.cuda.is_available()
+    if options.device == "cuda" and not there:
+        raise ConfigurationError("device: cuda is asked for, and no GPU is visible here; use auto or cpu")
+    device = torch.device("cuda" if there and options.device != "cpu" else "cpu")
+    if device.type == "cpu":
+        if options.precision == "bfloat16":
+            raise ConfigurationError("precision: bfloat16 needs a GPU; a CPU trains in float32")
+        return device, False
+    return device, options.precision == "bfloat16" or (options.precision == "auto" and torch.cuda.is_bf16_supported())
 
 
-def _alike(texts: Tensor) -> Tensor:
-    """bool (B, B): of two products with the same words neither is a negative for the other."""
-    return texts @ texts.T > SAME_WORDS
-
-
-def _named(known: Mapping[str, T], what: str, name: str) -> T:
-    if name not in known:
-        raise ConfigurationError(f"{what} is {name!r}; one of {', '.join(sorted(known))} is needed")
-    return known[name]
-
-
-def _epoch(
-    modules: _Learned,
-    weights: Mapping[str, float],
+def _epochs(
+    data: TrainingData,
+    options: TrainingOptions,
     inputs: Inputs,
-    texts: Tensor,
-    pairs: Tensor,
+    text: TextEncoder,
+    networks: Networks,
     optimiser: torch.optim.Optimizer,
-    advanced: Callable[[float], None],
-) -> float:
-    modules.train()
-    losses = [(weight, _named(LOSSES, "a loss", name)) for name, weight in weights.items()]
-    total, batches = 0.0, [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]
-    for done, batch in enumerate(batches):
-        step = modules.step(inputs, texts, batch)
-        loss = torch.stack([weight * judged(step) for weight, judged in losses]).sum()
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(modules.parameters(), 1.0)
-        optimiser.step()
-        total += loss.item()
-        advanced((done + 1) / len(batches))
-    return total / max(len(batches), 1)
+    generator: np.random.Generator,
+    half: bool,
+    advanced: Callable[[str, float], None],
+    run: Run | None,
+    before: Checkpoint | None,
+) -> list[Epoch]:
+    device = inputs.present.device
+    tokens = inputs.tokens.cpu()
+    with torch.no_grad():
+        encoded = [text(tokens[i : i + 1_024])[:, : options.sizes.text] for i in range(0, len(tokens), 1_024)]
+        texts = unit(torch.cat(encoded)).to(device)
+    history = list(before.history) if before is not None else []
+    spent = history[-1].seconds if history else 0.0
+    started = time.monotonic() - spent
+    pictures: Tensor | None = None
+    following = options.losses.get("next_interaction", 0.0) > 0.0
+    counted = np.bincount(data.items, minlength=len(data.products)) + 1.0
+    log_chance = torch.from_numpy(np.log(counted / counted.sum()).astype(np.float32)).to(device)
+    while len(history) < options.epochs and spent <= options.seconds:
+        networks.release(options, len(history))
+        if networks.image_learns():
+            pictures = None
+        elif pictures is None:
+            with torch.no_grad():
+                pictures = torch.cat(
+                    [networks.image(inputs.pixels[start : start + 256]) for start in range(0, len(tokens), 256)]
+                )
+        pairs = torch.from_numpy(pairs_of(data, generator, STEPS * BATCH, following)).to(device)
+        batches = [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]
+        totals = dict.fromkeys(options.losses, 0.0)
+        for done, batch in enumerate(batches):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                step = networks.step(inputs, texts, batch, log_chance, pictures)
+            judged = {name: LOSSES[name](step) for name in options.losses}
+            optimiser.zero_grad()
+            loss = torch.stack([options.losses[name] * value for name, value in judged.items()]).sum()
+            if loss.requires_grad:
+                torch.autograd.backward(loss)
+                nn.utils.clip_grad_norm_(networks.parameters(), 1.0)
+                optimiser.step()
+            for name, value in judged.items():
+                totals[name] += value.item() / len(batches)
+            advanced("fusion", (len(history) + (done + 1) / len(batches)) / options.epochs)
+        spent = time.monotonic() - started
+        total = sum(options.losses[name] * value for name, value in totals.items())
+        history.append(Epoch(len(history), total, totals, round(spent, 3)))
+        if run is not None:
+            run.keep(Checkpoint.of(history, networks, optimiser, generator))
+    return history

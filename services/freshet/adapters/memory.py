@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freshet.domain import covisits
 from freshet.domain.products import live
@@ -214,6 +215,10 @@ class MemoryServingStore(_Store):
     def trending(self, limit: int) -> list[tuple[int, float]]:
         with self._state.turn:
             return covisits.summed_trends([(row.number, row.trend) for row in self._state.behaviour.values()], limit)
+
+    def chosen(self) -> NDArray[np.int64]:
+        with self._state.turn:
+            return np.array(sorted({number for number, _ in self._state.behaviour}), dtype=np.int64)
 
 
 def _state(url: str) -> _State:

@@ -1,6 +1,6 @@
 """How a candidate is scored: a sum of one contribution per modality, behaviour and trending. NumPy only; no I/O.
 
-    score(j) = ⟨taste, v_j⟩ + Σ_i a_i (behaviour · B_ij + alike · W_ij) + trending · demand_j
+    score(j) = u_j ⟨taste, v_j⟩ + e_j Σ_i a_i (behaviour · B_ij + alike · W_ij) + trending · demand_j
     taste    = w ∘ ( Σ_i a_i v_i  −  aversion · min(1, Σ weight_n) · Σ_n b_n v_n )
 
 a_i are the square roots of the weights of what the shopper touched, as shares of their sum (a taste is an average of
@@ -8,6 +8,10 @@ samples, and one purchase says less than four views do), b_n the same of what th
 B_ij affinities by shoppers and W_ij by words (freshet.domain.affinity); what words add is a contribution of text. A
 score is linear in the vectors: one product of a matrix and a vector ranks any number of candidates, and a modality's
 contribution is its part of the sum (docs/decisions/0010).
+
+u_j and e_j are one, but for products that nobody has chosen yet, for which B_ij is nothing. What is known of a product
+with shoppers was fitted to them, and stands higher than what is inferred of one without: there they are `untried` and
+`untried_affinity`, set so that a new product that is wanted is found as often as another one (docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -45,6 +49,10 @@ class RankingWeights:
     """Of affinities by words: the same as `behaviour`, but where a request weighs behaviour or text otherwise."""
     trending: float = 0.05
     aversion: float = 0.7
+    untried: float = 1.0
+    """What the modalities of a product that nobody has chosen count."""
+    untried_affinity: float = 1.0
+    """What affinities for such a product count; all of it is by words."""
 
     def times(self, multipliers: Mapping[str, float]) -> RankingWeights:
         """These weights, each multiplied by what a request asks for (by name; absent means 1)."""
@@ -73,6 +81,8 @@ def ranking_weights(values: Mapping[str, float]) -> RankingWeights:
         alike=behaviour,
         trending=float(values.get(TRENDING, base.trending)),
         aversion=float(values.get("aversion", base.aversion)),
+        untried=float(values.get("untried", base.untried)),
+        untried_affinity=float(values.get("untried_affinity", base.untried_affinity)),
     )
 
 

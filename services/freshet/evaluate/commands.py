@@ -6,7 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -111,6 +111,10 @@ def _suite_command(name: str) -> None:
         data: Annotated[
             Path, typer.Option(envvar="FRESHET_DATASETS", help="The folder that holds the data sets.")
         ] = DATASETS,
+        seeds: Annotated[
+            int,
+            typer.Option(min=0, help="Where networks are trained at random: over so many seeds; 0 leaves them out."),
+        ] = 3,
         as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
     ) -> None:
         console = Console(stderr=True, highlight=False)
@@ -119,19 +123,25 @@ def _suite_command(name: str) -> None:
             raise ConfigurationError(f"{directory} is not there; name the folder of data sets with --data")
         started = time.monotonic()
         with console.status("reading") as status:
-            rows = suite.run(directory, status.update)
+            rows = suite.rows(directory, status.update, seeds)
         metrics = list(rows[0].metrics)
         table = Table(title=f"{name}: {suite.protocol}", title_justify="left")
         for heading in ("", *metrics):
             table.add_column(heading, justify="right" if heading else "left")
         for row in (*suite.published, *rows):
-            table.add_row(row.model, *(f"{row.metrics[metric]:.4f}" for metric in metrics))
+            table.add_row(row.model, *(_shown(row.metrics, metric) for metric in metrics))
         console.print(table)
         if as_json:
             written = [{"model": row.model, "metrics": row.metrics} for row in rows]
             published = [{"model": row.model, "metrics": row.metrics} for row in suite.published]
             document = {"suite": name, "protocol": suite.protocol, "rows": written, "published": published}
             print(json.dumps({**document, "seconds": round(time.monotonic() - started, 3)}))
+
+
+def _shown(metrics: Mapping[str, float], metric: str) -> str:
+    """The mean, and the standard deviation over seeds where there are some."""
+    spread = metrics.get(f"{metric}_sd")
+    return f"{metrics[metric]:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
 
 
 for _name in SUITES:

@@ -21,6 +21,7 @@ from freshet.evaluate import sentiment
 from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
 from freshet.evaluate.held_out import read_held_out
 from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
+from freshet.evaluate.multimodal import trained_models
 from freshet.ingest import hm
 from freshet.representation import neighbours
 from freshet.representation import preprocessing as pre
@@ -49,6 +50,15 @@ class Suite:
     protocol: str
     published: tuple[Row, ...]
     run: Callable[[Path, Report], list[Row]]
+    trained: Callable[[Path, Report, int], list[tuple[str, dict[str, float]]]] | None = None
+    """Further models with what they reached, where networks are trained at random: means over so many seeds."""
+
+    def rows(self, directory: Path, report: Report, seeds: int) -> list[Row]:
+        """Every model; those that are trained at random only for `seeds` above 0."""
+        rows = self.run(directory, report)
+        if self.trained is not None and seeds:
+            rows += [Row(model, metrics) for model, metrics in self.trained(directory, report, seeds)]
+        return rows
 
 
 def user_items(name: str, regularisation: float) -> Callable[[Path, Report], list[Row]]:
@@ -174,6 +184,7 @@ SUITES: dict[str, Suite] = {
         "P1: fitted on train; train and valid left out of every ranking; one test purchase a user; ties count against",
         (),
         hm_week,
+        trained_models,
     ),
     "pictures": Suite(
         "grocery",

@@ -20,6 +20,8 @@ from freshet.recommend.reads import Reads
 
 EVERY_SECONDS = 0.25
 TRENDING_PRODUCTS = 500
+CHOSEN_SECONDS_EACH = 50e-6
+"""What anybody has chosen is looked up again after so long for each product of it: 5 s for 100,000 products."""
 GRACE_SECONDS = 3.0
 """How long after the index worker wrote a vector a search may not show it yet."""
 
@@ -53,8 +55,18 @@ class Pulse:
         self.demand = Demand()
         self.indexed: dict[int, int] = {}
         """By partition of freshet.representations.v1: the offset below which the index shows everything."""
+        self._chosen: NDArray[np.int64] | None = None
+        self._chosen_again = 0.0
         self.down: str | None = None
         """Why the last refresh failed, or None."""
+
+    def tried(self, numbers: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of these products anybody has chosen, as of seconds ago; all, while that is unknown."""
+        if self._chosen is None:
+            return np.ones(len(numbers), np.bool_)
+        at = np.searchsorted(self._chosen, numbers)
+        found: NDArray[np.bool_] = np.append(self._chosen, -1)[at] == numbers
+        return found
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -68,6 +80,9 @@ class Pulse:
         try:
             trending = await self._reads.call(2.0, store.trending, TRENDING_PRODUCTS)
             applied = await self._reads.call(2.0, store.progress, "index")
+            if now >= self._chosen_again:
+                self._chosen = await self._reads.call(10.0, store.chosen)
+                self._chosen_again = now + len(self._chosen) * CHOSEN_SECONDS_EACH
         except DependencyDown as error:
             if self.down is None:
                 log.warning("store is down; serving the last known trends", detail=error.detail)

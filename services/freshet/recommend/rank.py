@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,15 @@ class Affinities:
         hit = rows[at] == self.rows
         at, each = at[hit], shares[self.touches[hit]][:, None] * self.values[hit]
         return np.stack([np.bincount(at, each[:, part], len(rows)) for part in (0, 1)])
+
+    def by_words(self, rows: NDArray[np.intp]) -> Affinities:
+        """The same, but towards these rows, which ascend, by words alone."""
+        if not len(self.rows) or not len(rows):
+            return self
+        at = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
+        values = self.values.copy()
+        values[rows[at] == self.rows, 0] = 0.0
+        return replace(self, values=values)
 
     def strongest(
         self, count: int, shares: NDArray[np.float32], weights: RankingWeights, limit: int
@@ -75,6 +84,8 @@ class Ranking:
     alike: NDArray[np.float64]
     """What affinities by words add; a part of text's contribution."""
     trending: NDArray[np.float64]
+    tried: NDArray[np.bool_]
+    """Whether anybody has chosen the candidate."""
     wanted: Vector
     """The shopper's taste, with the modalities' weights in it."""
     weights: RankingWeights
@@ -104,6 +115,7 @@ class Ranking:
     def contributions(self, mirror: Mirror, places: NDArray[np.intp]) -> NDArray[np.float64]:
         """What adds up to the scores at `places`: (places, segments + 2), columns as `part_names` gives them."""
         parts = by_segment(mirror.layout, mirror.vectors[self.rows[places]], self.wanted)
+        parts[~self.tried[places]] *= self.weights.untried
         text = next((i for i, segment in enumerate(mirror.layout.segments) if segment.name is Modality.TEXT), 0)
         parts[:, text] += self.alike[places]
         return np.column_stack([parts, self.behaviour[places], self.trending[places]])
@@ -115,7 +127,11 @@ class Ranking:
         rows = self.rows[places]
         liked = mirror.layout.weighted(mirror.vectors[self.liked_rows], self.weights.modalities)
         speaks = mirror.vectors[rows] @ liked.T
-        speaks += self.affinities.matrix(rows, len(self.liked_rows), self.weights)
+        added = self.affinities.matrix(rows, len(self.liked_rows), self.weights)
+        untried = ~self.tried[places]
+        speaks[untried] *= self.weights.untried
+        added[untried] *= self.weights.untried_affinity
+        speaks += added
         speaks *= self.liked_shares
         best = speaks.argmax(axis=1)
         most = speaks[np.arange(len(rows)), best]
@@ -130,16 +146,25 @@ def rank(
     shopper: Shopper,
     affinities: Affinities,
     demand: NDArray[np.float32] | None,
+    tried: NDArray[np.bool_],
     diversity: float,
 ) -> Ranking:
-    """Score and order. `demand` (rows of the mirror,) is demand now; equal scores fall by demand, then newest."""
+    """Score and order. `demand` (rows of the mirror,) is demand now; equal scores fall by demand, then newest.
+
+    `tried` (candidates,) tells which of them anybody has chosen.
+    """
     rows = found.rows
     wanted = taste(mirror.layout, weights, shopper.liked, shopper.disliked)
     liked_shares = shares(shopper.liked)
+    # Nobody chose these: what regression spreads to them from others is no shopper's word for them.
+    affinities = affinities.by_words(rows[~tried])
     behaviour, alike = affinities.towards(rows, liked_shares) * np.array([[weights.behaviour], [weights.alike]])
+    alike[~tried] *= weights.untried_affinity
     trending = np.zeros(len(rows)) if demand is None else weights.trending * demand[rows].astype(np.float64)
     used = used_dimensions(wanted[None])
-    scores = mirror.vectors[rows, :used] @ wanted[:used] + behaviour + alike + trending
+    likeness = (mirror.vectors[rows, :used] @ wanted[:used]).astype(np.float64)
+    likeness[~tried] *= weights.untried
+    scores = likeness + behaviour + alike + trending
     order = np.lexsort((-mirror.times[rows], -trending, -scores))
     return Ranking(
         rows=rows[order],
@@ -148,6 +173,7 @@ def rank(
         behaviour=behaviour[order],
         alike=alike[order],
         trending=trending[order],
+        tried=tried[order],
         wanted=wanted,
         weights=weights,
         liked_rows=shopper.liked_rows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,7 +127,8 @@ class Recommender:
             seen=BitMap(),
             now_us=stream_time_us(progress.values()),
         )
-        weights = self._weights.times(asked.weights)
+        # How alike two products are does not depend on who has chosen them.
+        weights = replace(self._weights.times(asked.weights), untried=1.0, untried_affinity=1.0)
         found, _, affinities = await self._candidates(shopper, asked, weights, clock)
         ranking = self._rank(found, shopper, weights, affinities, 0.0)
         truth = Truth(progress, 0, reached, waited, tuple(clock.missing))
@@ -231,7 +232,8 @@ class Recommender:
     ) -> Ranking:
         _, demand = self._pulse.demand.by_row(self._mirror)
         with stage("rank"):
-            return rank(self._mirror, weights, found, shopper, affinities, demand, diversity)
+            tried = self._pulse.tried(self._mirror.numbers[found.rows])
+            return rank(self._mirror, weights, found, shopper, affinities, demand, tried, diversity)
 
     def _page(self, asked: RecommendAsked, kept: Kept, name: bytes | None, offset: int) -> pb.RecommendResponse:
         mirror, ranking = self._mirror, kept.ranking

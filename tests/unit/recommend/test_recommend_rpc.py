@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from freshet.codec.tokens import write_token
 from freshet.domain.interactions import Kind
 from freshet.domain.progress import Advance, Position
+from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.settings import Topics
 from freshet.v1 import recommendation_service_pb2 as pb
@@ -162,6 +163,37 @@ async def test_the_score_is_exactly_the_sum_of_its_contributions(shop: Any) -> N
         values = [part.value for part in product.contributions]
         assert values == sorted(values, reverse=True)
         assert 0.0 not in values
+
+
+async def test_products_that_nobody_has_chosen_count_by_weights_of_their_own(open_shop: Any) -> None:
+    answers = {}
+    for untried in (1.0, 3.0):
+        weights = RankingWeights(trending=0.0, untried=untried, untried_affinity=untried + 1.0)
+        shop = await open_shop(weights=weights)
+        for name in ("red-boot", "old-boot", "new-boot", "lamp"):
+            shop.product(name, 1 if "boot" in name else 3)
+        await shop.did("bob", ("red-boot", Kind.CLICK), ("old-boot", Kind.CLICK))
+        await shop.did("ann", ("red-boot", Kind.CLICK))
+        response = await recommend(shop, page_size=4, diversity=0.0)
+        similar = await shop.ask.ListSimilarProducts(pb.ListSimilarProductsRequest(product_id="red-boot"), timeout=5.0)
+        answers[untried] = {product.product_id: product for product in response.products}, ids(similar)
+        for product in response.products:
+            assert product.score == pytest.approx(sum(part.value for part in product.contributions))
+    (before, similar_before), (after, similar_after) = answers[1.0], answers[3.0]
+
+    def parts(product: Any) -> dict[str, float]:
+        return {part.modality: part.value for part in product.contributions}
+
+    assert parts(after["old-boot"]) == pytest.approx(parts(before["old-boot"])), "what has shoppers stays as it was"
+    assert "behaviour" in parts(after["old-boot"])
+    assert after["old-boot"].reason.startswith(("Chosen by others", "Described like", "Much like", "Looks like"))
+    assert "behaviour" not in parts(after["new-boot"])
+    assert not after["new-boot"].reason.startswith("Chosen by others")
+    assert after["new-boot"].because_product_id == "red-boot"
+    # Its words speak twice: as a part of the vector, threefold, and as an affinity, four times instead of twice.
+    assert parts(after["new-boot"])["joint"] == pytest.approx(3.0 * parts(before["new-boot"])["joint"])
+    assert after["new-boot"].score > before["new-boot"].score
+    assert similar_after == similar_before, "likeness does not depend on who chose"
 
 
 @pytest.mark.parametrize("name", ["text", "image", "joint", "behaviour", "trending"])

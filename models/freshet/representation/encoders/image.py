@@ -72,12 +72,18 @@ FROM_FILE = {"frozen": True, "tuned": False}
 """What stands before a file's path, and whether training leaves its weights as they are."""
 
 
-def image_encoder(name: str, size: int) -> nn.Module:
-    """`name` is one of IMAGE; or `frozen:PATH` or `tuned:PATH` for weights from a file. Raises ConfigurationError."""
-    if name in IMAGE:
-        return IMAGE[name](size)
+def check_image(name: str) -> tuple[str, str]:
+    """("", a name of IMAGE), or ("frozen" or "tuned", a path). Raises ConfigurationError."""
     way, _, path = name.partition(":")
+    if name in IMAGE:
+        return "", name
     if way not in FROM_FILE or not path:
         known = ", ".join([*sorted(IMAGE), *(f"{each}:PATH" for each in FROM_FILE)])
-        raise ConfigurationError(f"image is {name!r}; one of {known} is needed")
-    return PretrainedEncoder(Path(path), size, frozen=FROM_FILE[way])
+        raise ConfigurationError(f"image: {name!r} is unknown; one of {known} is needed")
+    return way, path
+
+
+def image_encoder(name: str, size: int) -> nn.Module:
+    """`name` is one of IMAGE; or `frozen:PATH` or `tuned:PATH` for weights from a file. Raises ConfigurationError."""
+    way, named = check_image(name)
+    return PretrainedEncoder(Path(named), size, frozen=FROM_FILE[way]) if way else IMAGE[named](size)

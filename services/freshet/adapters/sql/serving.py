@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import bindparam, select
 
 from freshet.adapters.sql.engine import Database
@@ -17,6 +19,7 @@ _TRENDING = (
     .order_by(BEHAVIOUR.c.trend.desc(), BEHAVIOUR.c.number)
     .limit(bindparam("most"))
 )
+_CHOSEN = select(BEHAVIOUR.c.number).distinct().order_by(BEHAVIOUR.c.number)
 
 
 class SqlServingStore:
@@ -52,6 +55,10 @@ class SqlServingStore:
         with self._database.reading() as connection:
             rows = connection.execute(_TRENDING, {"most": 2 * limit}).fetchall()
         return summed_trends([(row[0], row[1]) for row in rows], limit)
+
+    def chosen(self) -> NDArray[np.int64]:
+        with self._database.reading() as connection:
+            return np.array(connection.execute(_CHOSEN).scalars().all(), dtype=np.int64)
 
     def close(self) -> None:
         self._database.close()
