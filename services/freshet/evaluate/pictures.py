@@ -31,7 +31,7 @@ SEEDS = (0, 1, 2)
 HELD_OUT = 20
 """Per cent of H&M's designs whose pictures no training sees."""
 SHOPPERS = 20
-"""Made-up shoppers of each kind of grocery: what was chosen together is of one kind. A ninth of pairs are theirs."""
+"""Made-up shoppers of each kind of grocery: a ninth of all pairs are theirs."""
 BEST = 10
 RIDGE = 1.0
 Encode = Callable[[Sequence[str]], Matrix]
@@ -125,7 +125,7 @@ def run(
             what = f"{encoder}, seed {seed}"
             trained = train(
                 judged.data,
-                replace(options, epochs=epochs or options.epochs),
+                options.model_copy(update={"epochs": epochs or options.epochs}),
                 lambda stage, share, what=what: report(f"training {what}: {stage} {share:.0%}"),  # type: ignore[misc]
             )
             report(f"judging {what}")
