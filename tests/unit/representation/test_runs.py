@@ -197,8 +197,8 @@ def test_frozen_parts_stay_and_are_released_from_the_output_down() -> None:
     assert any(name.startswith("fusion.") for name in changed)
     before.release(frozen, 2)
     learning = {name for name, each in before.image.named_parameters() if each.requires_grad}
-    assert learning == {f"{layer}.{of}" for layer in ("layers.9", "layers.10", "head") for of in ("weight", "bias")}
-    assert not before.image.get_submodule("layers.7").training
+    assert learning == {f"{layer}.{of}" for layer in ("seen", "painted", "head") for of in ("weight", "bias")}
+    assert not before.image.get_submodule("network.layers.10").training
 
 
 def step(first: torch.Tensor, second: torch.Tensor, **values: torch.Tensor) -> Step:
