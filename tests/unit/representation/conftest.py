@@ -18,9 +18,9 @@ from freshet.representation.options import TrainingOptions
 from freshet.representation.train import Trained, train
 
 KINDS = {"coat": (200, 30, 30), "scarf": (30, 200, 30), "boot": (30, 30, 200), "hat": (120, 120, 10)}
-OPTIONS = TrainingOptions(seed=3, epochs=2, seconds=600.0)
 
 
+@pytest.fixture(scope="session")
 def shop() -> TrainingData:
     generator = np.random.default_rng(0)
     products, interactions = [], []
@@ -44,12 +44,19 @@ def shop() -> TrainingData:
 
 
 @pytest.fixture(scope="session")
-def trained() -> Trained:
-    return train(shop(), OPTIONS)
+def options() -> TrainingOptions:
+    return TrainingOptions(seed=3, epochs=2, seconds=600.0)
 
 
 @pytest.fixture(scope="session")
-def models(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+def trained(shop: TrainingData, options: TrainingOptions) -> Trained:
+    return train(shop, options)
+
+
+@pytest.fixture(scope="session")
+def models(
+    trained: Trained, shop: TrainingData, options: TrainingOptions, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Manifest]:
     """Where the tiny model was exported to, and its manifest."""
     out = tmp_path_factory.mktemp("models")
-    return out, export(trained, shop(), OPTIONS, out, {"text": 1.0}, {"loss": 1.0})
+    return out, export(trained, shop, options, out, {"text": 1.0}, {"loss": 1.0})

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.errors import ConfigurationError
 from freshet.representation import manifest as card
+from freshet.representation.data import TrainingData
 from freshet.representation.losses import LOSSES, Step, cosine, next_interaction, ratings
 from freshet.representation.networks import Networks
 from freshet.representation.options import Sizes, TrainingOptions, read_options, training_options
@@ -146,26 +147,25 @@ def test_names_without_an_entry_in_a_registry_and_files_without_options_are_refu
         read_options(tmp_path / "none.json")
 
 
-def test_a_new_version_begins_where_the_old_one_ended(tmp_path: Path) -> None:
-    from conftest import OPTIONS, shop  # type: ignore[import-not-found]
-
+def test_a_new_version_begins_where_the_old_one_ended(
+    shop: TrainingData, options: TrainingOptions, tmp_path: Path
+) -> None:
     from freshet.representation.export import export
 
-    data = shop()
-    old = train(data, OPTIONS)
-    folder = export(old, data, OPTIONS, tmp_path, {"text": 1.0}, {}).folder
+    old = train(shop, options)
+    folder = export(old, shop, options, tmp_path, {"text": 1.0}, {}).folder
     start = read_start(folder)
-    kept = train(data, OPTIONS.model_copy(update={"epochs": 0}), start=start)
+    kept = train(shop, options.model_copy(update={"epochs": 0}), start=start)
     assert not kept.anew
     # float16 keeps three digits of the old word vectors.
     assert np.abs(kept.vectors() - old.vectors()).max() < 0.01
-    other = OPTIONS.model_copy(update={"epochs": 0, "fusion": "cnn", "sizes": Sizes(image=32)})
-    partly = train(data, other, start=start)
+    other = options.model_copy(update={"epochs": 0, "fusion": "cnn", "sizes": Sizes(image=32)})
+    partly = train(shop, other, start=start)
     assert {line.split()[0] for line in partly.anew} == {"image", "fusion", "caption"}
     assert any("image.head.bias is 64 there and 32 here" in line for line in partly.anew)
     assert torch.equal(partly.price.head.weight, old.price.head.weight)
     with pytest.raises(ConfigurationError, match="no part of that model fits"):
-        Networks(OPTIONS).begin_from({"elsewhere.weight": np.zeros(3)})
+        Networks(options).begin_from({"elsewhere.weight": np.zeros(3)})
 
 
 def test_word_vectors_turned_to_old_ones_keep_their_inner_products(tmp_path: Path) -> None:
@@ -183,14 +183,12 @@ def test_word_vectors_turned_to_old_ones_keep_their_inner_products(tmp_path: Pat
     assert Start({}, None).turned(new, np.arange(50, dtype=np.int32)[None]) is new
 
 
-def test_frozen_parts_stay_and_are_released_from_the_output_down() -> None:
-    from conftest import OPTIONS, shop
-
-    frozen = OPTIONS.model_copy(update={"freeze": ("image", "price"), "unfreeze": {"image": {1: 1, 2: 3}}})
+def test_frozen_parts_stay_and_are_released_from_the_output_down(shop: TrainingData, options: TrainingOptions) -> None:
+    frozen = options.model_copy(update={"freeze": ("image", "price"), "unfreeze": {"image": {1: 1, 2: 3}}})
     before = Networks(frozen)
     torch.manual_seed(frozen.seed)
     begun = Networks(frozen).state()
-    ended = train(shop(), frozen).networks.state()
+    ended = train(shop, frozen).networks.state()
     changed = {name for name in begun if not np.array_equal(begun[name], ended[name])}
     assert {name for name in changed if name.startswith("image.")} == {"image.head.weight", "image.head.bias"}
     assert not any(name.startswith("price.") for name in changed)
@@ -233,33 +231,26 @@ def test_losses_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_every_loss_falls_when_it_alone_is_minimised(name: str) -> None:
-    from conftest import OPTIONS, shop
-
-    alone = OPTIONS.model_copy(update={"losses": {name: 1.0}, "epochs": 8, "modality_dropout": 0.3})
-    losses = train(shop(), alone).losses
+def test_every_loss_falls_when_it_alone_is_minimised(shop: TrainingData, options: TrainingOptions, name: str) -> None:
+    alone = options.model_copy(update={"losses": {name: 1.0}, "epochs": 8, "modality_dropout": 0.3})
+    losses = train(shop, alone).losses
     assert losses[-1] < losses[0]
 
 
-def test_following_pairs_are_a_shoppers_next_products() -> None:
-    from conftest import shop
-
-    data = shop()
-    pairs = pairs_of(data, np.random.default_rng(0), 1_000, following=True)
-    order = np.argsort(data.users, kind="stable")
-    follows = set(zip(data.items[order][:-1].tolist(), data.items[order][1:].tolist(), strict=True))
-    assert len(pairs) == len(data.items) - len(np.unique(data.users))
+def test_following_pairs_are_a_shoppers_next_products(shop: TrainingData) -> None:
+    pairs = pairs_of(shop, np.random.default_rng(0), 1_000, following=True)
+    order = np.argsort(shop.users, kind="stable")
+    follows = set(zip(shop.items[order][:-1].tolist(), shop.items[order][1:].tolist(), strict=True))
+    assert len(pairs) == len(shop.items) - len(np.unique(shop.users))
     assert set(map(tuple, pairs.tolist())) <= follows
 
 
-def test_a_gpu_that_is_not_there_is_said_to_be_missing() -> None:
-    from conftest import OPTIONS, shop
-
+def test_a_gpu_that_is_not_there_is_said_to_be_missing(shop: TrainingData, options: TrainingOptions) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigurationError, match="no GPU is visible"):
-            train(shop(), OPTIONS.model_copy(update={"device": "cuda"}))
+            train(shop, options.model_copy(update={"device": "cuda"}))
     with pytest.raises(ConfigurationError, match="bfloat16 needs a GPU"):
-        train(shop(), OPTIONS.model_copy(update={"device": "cpu", "precision": "bfloat16"}))
+        train(shop, options.model_copy(update={"device": "cpu", "precision": "bfloat16"}))
 
 
 def test_a_run_that_cannot_be_read_says_which_file(tmp_path: Path) -> None:

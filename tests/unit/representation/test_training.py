@@ -17,7 +17,7 @@ from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
 from freshet.representation import evaluation
 from freshet.representation import manifest as card
-from freshet.representation.data import read_folder, training_data
+from freshet.representation.data import TrainingData, read_folder, training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
 from freshet.representation.options import Sizes, TrainingOptions
@@ -26,11 +26,10 @@ from freshet.representation.train import Trained, pairs_of, train
 LAYOUT = Layout("m", tuple(Segment(Modality(name), getattr(Sizes(), name)) for name in Modality))
 
 
-def test_the_same_data_and_seed_give_the_same_model(models: tuple[Path, Manifest], tmp_path: Path) -> None:
-    from conftest import OPTIONS, shop  # type: ignore[import-not-found]
-
-    data = shop()
-    again = export(train(data, OPTIONS), data, OPTIONS, tmp_path, {"text": 1.0}, {"loss": 1.0})
+def test_the_same_data_and_seed_give_the_same_model(
+    shop: TrainingData, options: TrainingOptions, models: tuple[Path, Manifest], tmp_path: Path
+) -> None:
+    again = export(train(shop, options), shop, options, tmp_path, {"text": 1.0}, {"loss": 1.0})
     assert again.model_version == models[1].model_version
     assert again.training["data"] == models[1].training["data"]
 
@@ -85,12 +84,9 @@ def test_two_products_without_pictures_prices_or_interactions_can_be_trained_on(
         training_data([Product("a", "red coat")], [], [], tmp_path)
 
 
-def test_pairs_are_of_one_shopper() -> None:
-    from conftest import shop
-
-    data = shop()
-    pairs = pairs_of(data, np.random.default_rng(0), 1_000)
-    owner = dict(zip(data.items.tolist(), data.users.tolist(), strict=True))
+def test_pairs_are_of_one_shopper(shop: TrainingData) -> None:
+    pairs = pairs_of(shop, np.random.default_rng(0), 1_000)
+    owner = dict(zip(shop.items.tolist(), shop.users.tolist(), strict=True))
     assert len(pairs) == 40
     assert all(owner[a] == owner[b] and a != b for a, b in pairs.tolist())
 
