@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import struct
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ from functools import lru_cache
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from PIL import ExifTags
 from PIL import Image as Pictures
-from PIL import ImageOps
 
 from freshet.domain.products import Product
 from freshet.domain.reviews import UNIT, ReviewSummary
@@ -37,6 +38,16 @@ LEAST_PRICE = 1e-6
 RATING_FEATURES = 7
 WORDS_READ = 10_000
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+TURNS = {
+    2: Pictures.Transpose.FLIP_LEFT_RIGHT,
+    3: Pictures.Transpose.ROTATE_180,
+    4: Pictures.Transpose.FLIP_TOP_BOTTOM,
+    5: Pictures.Transpose.TRANSPOSE,
+    6: Pictures.Transpose.ROTATE_270,
+    7: Pictures.Transpose.TRANSVERSE,
+    8: Pictures.Transpose.ROTATE_90,
+}
+"""EXIF's orientation, and what turns a picture upright that was stored so."""
 
 _WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: every character is a word of its own.
@@ -94,6 +105,8 @@ def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
     """First frame, upright, on white, whole and centred in a square."""
     try:
         with warnings.catch_warnings():
+            # Pillow warns of damage to data that are not read here.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             warnings.simplefilter("error", Pictures.DecompressionBombWarning)
             with Pictures.open(io.BytesIO(content), formats=IMAGE_FORMATS) as opened:
                 if opened.width * opened.height > most_pixels:
@@ -102,8 +115,8 @@ def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
                     )
                 # A JPEG is decoded at the smallest of its own scales that has PIXELS both ways.
                 opened.draft("RGB", (PIXELS, PIXELS))
-                ImageOps.exif_transpose(opened, in_place=True)
-                flat = _on_white(opened)
+                opened.load()
+                flat = _on_white(_upright(opened))
     except ImageRejected:
         raise
     except Pictures.DecompressionBombError as error:
@@ -113,6 +126,18 @@ def _picture(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
         raise ImageRejected("image", f"cannot be read as {', '.join(IMAGE_FORMATS)}: {error}") from error
     return np.asarray(_squared(flat), dtype=np.uint8)
+
+
+def _upright(picture: Pictures.Image) -> Pictures.Image:
+    """Turned as the EXIF data say. Damage to them costs no more than the turn: the pixels are whole.
+
+    `ImageOps.exif_transpose` would write the data anew as well, which fails on a tag of another type than it should be.
+    """
+    try:
+        turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except (ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError, struct.error):
+        return picture
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _squared(picture: Pictures.Image) -> Pictures.Image:

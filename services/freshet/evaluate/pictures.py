@@ -25,9 +25,9 @@ from freshet.representation.data import TrainingData, read_hm
 from freshet.representation.encoders.image import IMAGE
 from freshet.representation.options import TrainingOptions
 from freshet.representation.tensors import unit
-from freshet.representation.train import Trained, train
+from freshet.representation.train import Trained, prepared, train
 
-SEEDS = (0, 1, 2)
+ENCODERS = ("cnn", "vit")
 HELD_OUT = 20
 """Per cent of H&M's designs whose pictures no training sees."""
 SHOPPERS = 20
@@ -106,41 +106,47 @@ def with_photos(hm: TrainingData, away: NDArray[np.bool_], kinds: Sequence[Produ
     )
 
 
-def run(
-    directory: Path,
-    report: Report,
-    encoders: Sequence[str] = ("cnn", "vit"),
-    seeds: Sequence[int] = SEEDS,
-    epochs: int = 0,
-) -> list[Row]:
-    """Per encoder its mean over `seeds` and how far they lie apart. `epochs`: 0 means as many as `freshet train`."""
+def untrained_models(directory: Path, report: Report, encoders: Sequence[str] = ENCODERS) -> list[Row]:
+    """What learned nothing from pictures. Its map from words to pictures is the best linear one, of known products."""
     report("reading pictures")
     judged = read(directory)
-    found: list[Row] = []
-    reader: Encode | None = None
+    options = TrainingOptions(epochs=0)
+    reader = by_words(train(judged.data, options))
+    report("judging what is untrained")
+    rows = [Row("colour histogram", measure(judged, histograms, reader))]
+    for encoder in encoders:
+        torch.manual_seed(0)
+        network = IMAGE[encoder](options.sizes.image).eval()
+        rows.append(Row(f"{encoder}, untrained", measure(judged, by_network(network), reader)))
+    return rows
+
+
+def trained_models(
+    directory: Path, report: Report, seeds: int, encoders: Sequence[str] = ENCODERS, epochs: int = 0
+) -> list[tuple[str, dict[str, float]]]:
+    """Means over seeds, with the standard deviation over them where there is more than one (`…_sd`).
+
+    `epochs`: 0 means as many as `freshet train`.
+    """
+    report("reading pictures")
+    judged = read(directory)
+    usual = TrainingOptions(seconds=3_600.0)
+    ready = prepared(judged.data, usual)
+    found = []
     for encoder in encoders:
         reached = []
-        for seed in seeds:
-            options = TrainingOptions(seed=seed, seconds=3_600.0, image=encoder)
+        for seed in range(seeds):
             what = f"{encoder}, seed {seed}"
             trained = train(
                 judged.data,
-                options.model_copy(update={"epochs": epochs or options.epochs}),
+                usual.model_copy(update={"seed": seed, "image": encoder, "epochs": epochs or usual.epochs}),
                 lambda stage, share, what=what: report(f"training {what}: {stage} {share:.0%}"),  # type: ignore[misc]
+                ready=ready,
             )
             report(f"judging {what}")
             reached.append(measure(judged, by_network(trained.image), by_words(trained), by_captions(trained)))
-            reader = reader or by_words(trained)
-        found += over_seeds(encoder, reached)
-    # What learned nothing from pictures is given the best linear map from words, learned from the same products.
-    rows = []
-    if reader is not None:
-        rows.append(Row("colour histogram", measure(judged, histograms, reader)))
-        for encoder in encoders:
-            torch.manual_seed(0)
-            network = IMAGE[encoder](TrainingOptions().sizes.image).eval()
-            rows.append(Row(f"{encoder}, untrained", measure(judged, by_network(network), reader)))
-    return [*rows, *found]
+        found.append((encoder, over_seeds(reached)))
+    return found
 
 
 def measure(
@@ -178,12 +184,13 @@ def recall(asked: Matrix, found: Matrix, best: int = BEST) -> float:
     return float(((alike >= alike.diagonal()[:, None]).sum(axis=1) <= best).mean())
 
 
-def over_seeds(model: str, reached: Sequence[dict[str, float]]) -> list[Row]:
-    """The mean, and highest less lowest."""
+def over_seeds(reached: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means, and standard deviations where there is more than one."""
     values = {name: [metrics[name] for metrics in reached] for name in reached[0]}
-    spread = {name: round(max(each) - min(each), 5) for name, each in values.items()}
-    means = {name: round(float(np.mean(each)), 5) for name, each in values.items()}
-    return [Row(model, means), Row(f"{model}, spread over {len(reached)} seeds", spread)]
+    found = {name: round(float(np.mean(each)), 5) for name, each in values.items()}
+    if len(reached) > 1:
+        found |= {f"{name}_sd": round(float(np.std(each, ddof=1)), 5) for name, each in values.items()}
+    return found
 
 
 def histograms(pixels: NDArray[np.uint8]) -> Matrix:

@@ -82,9 +82,8 @@ def test_precision_and_recall_by_hand_count_ties_against() -> None:
 
 
 def test_seeds_are_summed_up_by_mean_and_spread() -> None:
-    mean, spread = pictures.over_seeds("cnn", [{"p": 0.25}, {"p": 0.5}, {"p": 0.75}])
-    assert (mean.metrics, spread.metrics) == ({"p": 0.5}, {"p": 0.5})
-    assert spread.model == "cnn, spread over 3 seeds"
+    assert pictures.over_seeds([{"p": 0.25}, {"p": 0.5}, {"p": 0.75}]) == {"p": 0.5, "p_sd": 0.25}
+    assert pictures.over_seeds([{"p": 0.25}]) == {"p": 0.25}
 
 
 def test_ridge_maps_texts_to_pictures_that_depend_on_them() -> None:
@@ -116,18 +115,26 @@ def test_no_training_sees_a_picture_that_is_judged(tmp_path: Path) -> None:
     assert judged.iconic.texts[0] == "Red Apple . Apple . A red-apple from the orchard."
 
 
-def test_a_run_has_a_row_per_model_and_learns_what_colours_show(tmp_path: Path) -> None:
-    said: list[str] = []
-    rows = pictures.run(data_sets(tmp_path), said.append, encoders=("cnn",), seeds=(0,), epochs=1)
-    assert [row.model for row in rows] == ["colour histogram", "cnn, untrained", "cnn", "cnn, spread over 1 seeds"]
-    assert len({tuple(row.metrics) for row in rows}) == 1
-    assert all(0.0 <= value <= 1.0 for row in rows for value in row.metrics.values())
-    by_model = {row.model: row.metrics for row in rows}
+def test_what_learned_nothing_is_judged_without_any_training(tmp_path: Path) -> None:
+    rows = {row.model: row.metrics for row in pictures.untrained_models(data_sets(tmp_path), lambda _: None)}
+    assert list(rows) == ["colour histogram", "cnn, untrained", "vit, untrained"]
+    assert len({tuple(metrics) for metrics in rows.values()}) == 1
+    assert all(0.0 <= value <= 1.0 for metrics in rows.values() for value in metrics.values())
     # Three others of the same kind, nine to choose from: all that can be found.
-    assert by_model["colour histogram"]["grocery_precision_at_10"] == pytest.approx(0.3)
-    assert by_model["cnn"]["grocery_precision_at_10"] == pytest.approx(0.3)
-    assert by_model["cnn"]["iconic_words_to_picture_recall_at_10"] == 1.0
-    assert any("seed 0" in each for each in said)
+    assert rows["colour histogram"]["grocery_precision_at_10"] == pytest.approx(0.3)
+
+
+def test_as_many_seeds_are_trained_as_asked_for_and_learn_what_colours_show(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = data_sets(tmp_path)
+    ((model, metrics),) = pictures.trained_models(folder, said.append, 2, encoders=("cnn",), epochs=1)
+    assert model == "cnn"
+    assert metrics["grocery_precision_at_10"] == pytest.approx(0.3)
+    assert metrics["iconic_words_to_picture_recall_at_10"] == 1.0
+    assert {name for name in metrics if name.endswith("_sd")} == {
+        f"{name}_sd" for name in metrics if not name.endswith("_sd")
+    }
+    assert [each for each in said if each.startswith("judging")] == ["judging cnn, seed 0", "judging cnn, seed 1"]
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

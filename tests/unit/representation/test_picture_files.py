@@ -64,6 +64,38 @@ def test_each_of_the_eight_exif_orientations_ends_upright(orientation: int, stor
     assert corners(pixels(saved(lying, exif=exif))) == [RED, GREEN, BLUE, WHITE]
 
 
+def exif_data(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF of (tag, type, count, four bytes of value)."""
+    listed = b"".join(struct.pack("<HHI4s", *entry) for entry in entries)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + listed + bytes(4)
+
+
+SHORT, ASCII = 3, 2
+ON_ITS_SIDE = (0x0112, SHORT, 1, struct.pack("<H", 6))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param((0x011A, ASCII, 3, b"72\0"), id="a resolution in letters"),
+        pytest.param((0x0128, ASCII, 2, b"2\0"), id="a unit in letters"),
+        pytest.param((0x010F, SHORT, 1, b"\1\0"), id="a maker who is a number"),
+        pytest.param((0x8769, SHORT, 1, b"\xff\xff"), id="more data where there are none"),
+    ],
+)
+def test_a_strange_tag_beside_the_orientation_is_no_harm(entry: tuple[int, int, int, bytes], form: str) -> None:
+    lying = quarters().transpose(Image.Transpose.ROTATE_90)
+    content = saved(lying, form, quality=95, exif=exif_data(ON_ITS_SIDE, entry))
+    assert np.allclose(corners(pixels(content)), [RED, GREEN, BLUE, WHITE], atol=12)
+
+
+@pytest.mark.parametrize("data", [b"", b"II*\0", b"\xff" * 40, exif_data(ON_ITS_SIDE)[6:18]])
+def test_a_picture_whose_exif_cannot_be_read_is_taken_as_it_lies(data: bytes) -> None:
+    content = saved(quarters(), "JPEG", quality=95, exif=b"Exif\0\0" + data)
+    assert np.allclose(corners(pixels(content)), [RED, GREEN, BLUE, WHITE], atol=12)
+
+
 def test_grey_with_and_without_alpha_keeps_its_shade() -> None:
     assert np.allclose(pixels(saved(Image.new("L", (70, 50), 90)))[32, 32], 90)
     assert np.allclose(pixels(saved(Image.new("LA", (64, 64), (90, 255))))[32, 32], 90)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from freshet.errors import ConfigurationError
 from freshet.representation.encoders.image import image_encoder
-from freshet.representation.encoders.pretrained import LAYOUTS, PretrainedEncoder, load
+from freshet.representation.encoders.pretrained import LAYOUTS, PretrainedEncoder, load, read_state
 
 PIXELS = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -180,6 +180,33 @@ def test_a_file_cut_short_missing_or_of_code_is_not_loaded(tmp_path: Path) -> No
     torch.save(Unwanted(), tmp_path / "code.pth")
     with pytest.raises(ConfigurationError, match=r"code\.pth cannot be read as weights"):
         load(tmp_path / "code.pth")
+
+
+@pytest.mark.parametrize("archive", [True, False], ids=["as torch writes", "as torch wrote before 1.6"])
+def test_wherever_a_file_ends_too_early_it_is_named(archive: bool, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.ones(3, 3)}, path, _use_new_zipfile_serialization=archive)
+    whole = path.read_bytes()
+    assert torch.equal(read_state(path)["conv1.weight"], torch.ones(3, 3))
+    for kept in range(len(whole)):
+        path.write_bytes(whole[:kept])
+        with pytest.raises(ConfigurationError, match=r"weights\.pth cannot be read as weights"):
+            read_state(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_whatever_byte_of_a_file_is_wrong_it_is_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"conv1.weight": torch.ones(3, 3)}, path, _use_new_zipfile_serialization=False)
+    whole, refused = path.read_bytes(), []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_state(path)
+        except ConfigurationError as error:
+            refused.append(str(error))
+    assert len(refused) > len(whole) // 2
+    assert all(str(path) in message for message in refused)
 
 
 class Unwanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,6 +26,11 @@ SIDE = 64
 """Pixels of what comes in, per side; a vision transformer's places are resampled to its grid."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's channels."""
+_UNREADABLE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError, pickle.UnpicklingError, struct.error,
+)  # fmt: skip
+"""What torch's own unpickler stumbles over, by where a file is damaged."""
 _LEFT_OUT = ("fc.", "head.", "num_batches_tracked")
 
 
@@ -141,7 +147,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         return _safetensors(path)
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigurationError(
             f"{path} cannot be read as weights; it is cut short or no state_dict: {first}"
