@@ -29,7 +29,7 @@ def model_folder() -> Path:
             return folder
     print("there is no model yet: one is trained on made-up products", file=sys.stderr)
     _write_shop(home / "shop")
-    train(data=home / "shop", out=home / "models", seconds=60.0)
+    train(data=home / "shop", out=home / "models")
     return home / "models" / "current"
 
 

@@ -42,12 +42,16 @@ CHOICES = {
     "terms": (0.3,),
     "trending": (0.02, 0.1),
 }
+CATALOGUE: dict[str, float] = {**RANKING, "untried": 1.0, "untried_affinity": 1.0}
+"""What the search on any other catalogue begins with: what a new product is worth there is for its data to say."""
 CATALOGUE_CHOICES = {
     "behaviour": (10.0, 30.0, 300.0),
     "trending": (0.1, 0.2),
     "joint": (0.5, 1.0),
     "text": (0.2,),
     "image": (0.3,),
+    "untried_affinity": (2.0,),
+    "untried": (2.0, 4.0),
 }
 """How far to trust what others did depends on how much of it there is: looked for on every catalogue's own choices."""
 JUDGED = 1_000
@@ -66,7 +70,9 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="JSON or TOML with options of training (docs/training.md); flags go first.")
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Bound on the training time. [default: 100]")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Training ends with the epoch in which so many have passed. [default: 600]")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over samples of pairs. [default: 6]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same data, options, seed and machine: same model. [0]")] = None,
     fusion: Annotated[str | None, typer.Option(help="How modalities become one vector. [default: gated]")] = None,
@@ -142,11 +148,11 @@ def train(
         for line in trained.anew:
             progress.console.print(line)
         metrics = {"loss": trained.losses[-1]} if trained.losses else {}
-        ranking = dict(RANKING)
+        ranking = RANKING if places["hm"] is not None else CATALOGUE
         if held is not None:
             progress.update(bar, description="judging")
             choices = (CHOICES if tune else {}) if places["hm"] is not None else CATALOGUE_CHOICES
-            ranking, found = _judge(trained, options, held, choices)
+            ranking, found = _judge(trained, options, held, ranking, choices)
             metrics |= {"valid_hit_rate_10": found.hit_rate, "valid_ndcg_10": found.ndcg}
         progress.update(bar, description="export")
         manifest = export(trained, read, options, out, ranking, metrics, backend)
@@ -180,9 +186,13 @@ def _read(data: str | None, hm: str | None) -> tuple[TrainingData, Held | None]:
 
 
 def _judge(
-    trained: Trained, options: TrainingOptions, held: Held, choices: Mapping[str, Sequence[float]]
+    trained: Trained,
+    options: TrainingOptions,
+    held: Held,
+    ranking: Mapping[str, float],
+    choices: Mapping[str, Sequence[float]],
 ) -> tuple[dict[str, float], Quality]:
-    """The ranking weights, and what they reach on held-out purchases."""
+    """The best ranking weights of `choices`, beginning with `ranking`, and what they reach on held-out purchases."""
     from freshet.domain.affinity import AffinityRules
     from freshet.domain.representations import Layout, Modality, Segment
     from freshet.domain.scoring import ranking_weights
@@ -195,4 +205,4 @@ def _judge(
     def judge(values: Mapping[str, float]) -> Quality:
         return evaluation.quality(catalogue, ranking_weights(values), judged)
 
-    return evaluation.search(judge, RANKING, choices)
+    return evaluation.search(judge, ranking, choices)

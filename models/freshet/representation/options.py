@@ -57,7 +57,7 @@ class TrainingOptions(_Values):
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
-    seconds: Positive = 100.0
+    seconds: Positive = 600.0
     epochs: Annotated[int, Field(ge=0)] = 6
     threads: Count = 2
     sizes: Sizes = Field(default_factory=Sizes)

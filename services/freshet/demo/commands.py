@@ -91,7 +91,7 @@ def _train(shop: Shop, models: Path, console: Console) -> None:
     from freshet.representation.commands import train
 
     console.print("Training a model on this shop …")
-    train(data=shop.folder, hm=None, out=models, seconds=110.0, seed=0, backend="python")
+    train(data=shop.folder, hm=None, out=models, backend="python")
     (models / TRAINED_FOR).write_text(shop.fingerprint)
 
 

@@ -166,7 +166,7 @@ def _filled_stack(directory: Path, model: Path | None, console: Console) -> Iter
             from freshet.representation.commands import train
 
             console.print("Training on the train split …")
-            train(data=None, hm=directory, out=home / "models", seconds=100.0, seed=0, backend="python")
+            train(data=None, hm=directory, out=home / "models", backend="python")
             model = home / "models" / "current"
         elif not (model / "model.json").is_file():
             raise ConfigurationError(f"{model} holds no model.json; name the folder that `freshet train` wrote")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -50,8 +52,18 @@ def test_a_service_that_everybody_can_reach_is_told(findings: dict[str, Finding]
     assert "ingest" in findings["addresses"].found
 
 
-def test_the_machine_itself_is_well(findings: dict[str, Finding]) -> None:
-    assert findings["Python"].state == findings["disk"].state == "good"
+def test_the_python_that_runs_this_will_do(findings: dict[str, Finding]) -> None:
+    assert findings["Python"].state == "good"
+
+
+@pytest.mark.parametrize(("free", "state"), [(60e9, "good"), (4e9, "wrong")])
+def test_a_disk_that_is_nearly_full_is_told(
+    free: float, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free))
+    (disk,) = [found for found in examine(nothing(tmp_path)) if found.name == "disk"]
+    assert disk.state == state
+    assert f"{free / 1e9:.0f}" in disk.found
 
 
 def test_the_command_ends_with_one_object_and_says_by_its_exit_code_that_something_is_wrong(
