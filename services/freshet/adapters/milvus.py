@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ _NOT_LOADED = 101
 R = TypeVar("R")
 
 log = structlog.get_logger()
+# What fails is raised here, and said by whoever asked; pymilvus would write it beside, with a traceback.
+logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
 
 
 def collection_name(model_version: str) -> str:

@@ -47,10 +47,11 @@ _Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """The neighbours of one row, best first, as of the mirror's change number `at`."""
+    """The neighbours of one row, best first, as of the mirror's change number `at`; `sought` of them were asked for."""
 
     rows: NDArray[np.integer]
     at: int
+    sought: int
 
 
 @dataclass(slots=True)
@@ -66,6 +67,8 @@ class Search:
     remember: bool
     missing: list[int]
     at: int
+    sought: int = 0
+    """Of the index: more than `limit`, by as many as may no longer be where it shows them."""
     asking: asyncio.Task[_Answer] | None = None
 
 
@@ -108,7 +111,7 @@ class Retriever:
         rows: list[int] = []
         if len(self._near) < REMEMBERED:
             for row in (begin + np.flatnonzero(mirror.live[begin:end])).tolist():
-                if not self._known(row):
+                if not self._known(row, self._settings.candidates_per_source // 2):
                     rows.append(row)
                     if len(rows) == most:
                         end = row + 1
@@ -120,8 +123,9 @@ class Retriever:
             return
         if self._indexed(False):
             at = self._settled_change()
-            numbers, _ = await _ask(self._index, vectors, self._settings.candidates_per_source, AHEAD_SECONDS)
-            found = [Near(near[near >= 0], at) for near in self._mirror.rows_of(numbers)]
+            sought = self._settings.candidates_per_source
+            numbers, _ = await _ask(self._index, vectors, sought, AHEAD_SECONDS)
+            found = [Near(near[near >= 0], at, sought) for near in self._mirror.rows_of(numbers)]
         else:
             found = self._scan_all(vectors)
         for row, near in zip(rows.tolist(), found, strict=True):
@@ -150,16 +154,17 @@ class Retriever:
         few = count_allowed <= self._settings.exact_scan_products
         remember = usual and not (narrow and few)
         search = Search(rows.tolist(), vectors, allowed, limit, least, remember, [], self._settled_change())
-        search.missing = [i for i, row in enumerate(search.rows) if not remember or self._recall(row) is None]
+        search.missing = [i for i, row in enumerate(search.rows) if not remember or self._recall(row, limit) is None]
         if not search.missing or not self._indexed(narrow and few):
             return search
         if seconds < INDEX_LEAST_SECONDS:
             missing.append("index: left out, the deadline is too near; exact scan used")
             return search
-        wanted = max(limit, self._settings.candidates_per_source) if remember else limit
+        search.sought = max(limit, min(limit + len(self._mirror.unsettled()), self._settings.candidates_per_source))
         search.asking = asyncio.get_running_loop().create_task(
-            _ask(self._index, vectors[search.missing], wanted, min(seconds, INDEX_SECONDS))
+            _ask(self._index, vectors[search.missing], search.sought, min(seconds, INDEX_SECONDS))
         )
+        search.asking.add_done_callback(_look_at)
         self._asked_at = time.monotonic()
         return search
 
@@ -173,14 +178,14 @@ class Retriever:
                 missing.append(f"{error.dependency}: {error.detail}; exact scan used")
                 return self._scan(search)
             for i, near in zip(search.missing, self._mirror.rows_of(numbers), strict=True):
-                found[i] = Near(near[near >= 0], search.at)
+                found[i] = Near(near[near >= 0], search.at, search.sought)
         elif search.missing and search.remember:
-            found.update(zip(search.missing, self._scan_all(search.vectors[search.missing]), strict=True))
+            found.update(zip(search.missing, self._scan_all(search.vectors[search.missing], search.limit), strict=True))
         elif search.missing:
             return self._scan(search)
         for i, row in enumerate(search.rows):
             if i not in found:
-                near = self._recall(row)
+                near = self._recall(row, search.limit)
                 if near is None:
                     # It changed while the index was asked.
                     return self._scan(search)
@@ -209,17 +214,17 @@ class Retriever:
     def _scan(self, search: Search) -> tuple[list[Rows], Rows]:
         return scan(self._mirror, search.vectors, search.allowed, search.limit), np.empty(0, np.intp)
 
-    def _scan_all(self, vectors: Matrix) -> list[Near]:
+    def _scan_all(self, vectors: Matrix, least: int = 0) -> list[Near]:
         """What is near each of these queries among all that is to be had, to be remembered."""
-        mirror = self._mirror
+        mirror, sought = self._mirror, max(self._settings.candidates_per_source, least)
         found = []
         for near, vector in zip(
-            scan(mirror, vectors, mirror.live[: mirror.count], self._settings.candidates_per_source),
+            scan(mirror, vectors, mirror.live[: mirror.count], sought),
             vectors,
             strict=True,
         ):
             order = np.argsort(-(mirror.vectors[near] @ vector), kind="stable")
-            found.append(Near(near[order], mirror.changes))
+            found.append(Near(near[order], mirror.changes, sought))
         return found
 
     def _indexed(self, narrowed: bool) -> bool:
@@ -234,22 +239,30 @@ class Retriever:
         unsettled = self._mirror.unsettled()
         return int(self._mirror.changed_at[unsettled].min()) - 1 if len(unsettled) else self._mirror.changes
 
-    def _recall(self, row: int) -> Near | None:
-        if not self._known(row):
-            self._near.pop(row, None)
+    def _recall(self, row: int, least: int) -> Near | None:
+        if not self._known(row, least):
             return None
         self._near.move_to_end(row)
         return self._near[row]
 
-    def _known(self, row: int) -> bool:
-        near = self._near.get(row)
-        return near is not None and self._mirror.changed_at[row] <= near.at and near.at >= self._mirror.logged_since
+    def _known(self, row: int, least: int) -> bool:
+        """Whether what is remembered is true still of the row, and of at least so many near it or all there are."""
+        mirror, near = self._mirror, self._near.get(row)
+        if near is None or mirror.changed_at[row] > near.at or near.at < mirror.logged_since:
+            return False
+        return len(near.rows) < near.sought or int((mirror.changed_at[near.rows] <= near.at).sum()) >= least
 
     def _keep(self, row: int, near: Near) -> None:
-        self._near[row] = Near(near.rows.astype(np.int32), near.at)
+        self._near[row] = Near(near.rows.astype(np.int32), near.at, near.sought)
         self._near.move_to_end(row)
         if len(self._near) > REMEMBERED:
             self._near.popitem(last=False)
+
+
+def _look_at(asking: asyncio.Task[_Answer]) -> None:
+    """So that nothing is said of a search that failed after its caller had gone."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 async def _ask(index: VectorIndex, vectors: Matrix, limit: int, seconds: float) -> _Answer:

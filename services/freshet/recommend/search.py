@@ -71,7 +71,7 @@ class Searcher:
         if asked.page_token:
             name, kept, offset = self._pages.open(asked.page_token, asked.fingerprint, time.monotonic())
             return self._page(asked, kept, name, offset)
-        clock = Clock(time.monotonic() + seconds)
+        clock = Clock.of(seconds)
         reached, waited = await self._wait(asked, clock)
         query = await self._reader.read(asked.text, asked.image, clock, asked.model_seconds)
         weights = self._weights.times(asked.weights)

@@ -96,7 +96,7 @@ class Recommender:
         if asked.page_token:
             name, kept, offset = self._pages.open(asked.page_token, asked.fingerprint, time.monotonic())
             return self._page(asked, kept, name, offset)
-        clock = Clock(time.monotonic() + seconds)
+        clock = Clock.of(seconds)
         reached, waited = await self._wait(asked, clock)
         with stage("profile"):
             progress, history = await self._read(asked.user_id, clock)
@@ -110,7 +110,7 @@ class Recommender:
 
     async def list_similar(self, asked: SimilarAsked, seconds: float) -> pb.ListSimilarProductsResponse:
         """Raises NotFound for a product that this process has never read of, or that was removed."""
-        clock = Clock(time.monotonic() + seconds)
+        clock = Clock.of(seconds)
         reached, waited = await self._wait(asked, clock)
         mirror = self._mirror
         row = mirror.row_of(asked.product_id)
