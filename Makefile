@@ -7,7 +7,7 @@ SHELL := /bin/bash
 packages = $(sort $(notdir $(patsubst %/__init__.py,%,$(wildcard services/freshet/*/__init__.py models/freshet/*/__init__.py))))
 modules = $(sort $(basename $(notdir $(wildcard services/freshet/*.py))))
 portions = $(addprefix -p freshet.,$(packages)) $(addprefix -m freshet.,$(modules))
-benchmarks = stream freshness recommend catalog
+benchmarks = stream freshness recommend catalog encoders
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'

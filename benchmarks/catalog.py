@@ -37,7 +37,7 @@ from freshet.ingest.sources import hm_products
 from freshet.local.stack import LocalStack
 from freshet.ports import ProgressStore
 from freshet.representation import preprocessing as pre
-from freshet.representation.manifest import ENCODED
+from freshet.representation.manifest import ENCODED, Manifest
 from freshet.settings import Settings
 from freshet.stream.lag import lag_of, read_ends, worker_topics
 
@@ -134,9 +134,7 @@ async def bare_rate(settings: Settings, products: Sequence[Product]) -> float:
     """Products per second that Triton encodes and fuses, of chunks preprocessed before the clock starts."""
     manifest = bootstrap.model_manifest(settings)
     encoders = bootstrap.encoders(settings)
-    chunks = [
-        prepare(products[start : start + CHUNK], manifest.typical_prices) for start in range(0, len(products), CHUNK)
-    ]
+    chunks = [prepare(products[start : start + CHUNK], manifest) for start in range(0, len(products), CHUNK)]
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def encode(chunk: dict[Modality, tuple[np.ndarray, dict[str, np.ndarray]]], size: int) -> None:
@@ -164,11 +162,11 @@ async def bare_rate(settings: Settings, products: Sequence[Product]) -> float:
 
 
 def prepare(
-    products: Sequence[Product], typical: dict[str, float]
+    products: Sequence[Product], manifest: Manifest
 ) -> dict[Modality, tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Per modality which of the products have it, and the encoder's inputs for these."""
     ready: dict[Modality, tuple[np.ndarray, dict[str, Any]]] = {
-        Modality.TEXT: (np.arange(len(products)), pre.text_tokens([pre.product_text(p) for p in products]))
+        Modality.TEXT: (np.arange(len(products)), manifest.text_reader()([pre.product_text(p) for p in products]))
     }
     pictured = [i for i, p in enumerate(products) if p.image is not None]
     if pictured:
@@ -179,7 +177,7 @@ def prepare(
         prices = [products[i].price or 0.0 for i in priced]
         ready[Modality.PRICE] = (
             np.array(priced),
-            pre.price_features(prices, [products[i].categories for i in priced], typical),
+            pre.price_features(prices, [products[i].categories for i in priced], manifest.typical_prices),
         )
     return ready
 

@@ -24,7 +24,8 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, A
     """
     console = Console(stderr=as_json, highlight=False)
     table = Table(title=name, title_justify="left")
-    columns = list(dict.fromkeys(column for row in rows for column in row))
+    # What has parts is in the file and in the summary.
+    columns = list(dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, Mapping)))
     for column in columns:
         numeric = all(isinstance(row.get(column, 0), int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left")

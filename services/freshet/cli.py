@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lag": ("freshet.stream.commands", "lag_app", "How far each worker is behind."),
     "dead-letters": ("freshet.stream.commands", "dead_letters_app", "List, show and replay what could not be read."),
     "train": ("freshet.representation.commands", "app", "Train the model and write its Triton repository."),
+    "export": ("freshet.representation.export_commands", "app", "Write a model anew: 8 bits, another backend."),
     "evaluate": ("freshet.evaluate.commands", "app", "Measure the quality of recommendations."),
     "worker": ("freshet.stream.commands", "worker_app", "Run a stream worker."),
     "serve": ("freshet.serve", "app", "Run a gRPC service: recommend or ingest."),

@@ -19,11 +19,13 @@ from freshet.local.ports import choose
 from freshet.local.triton import installation, temporary_triton
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import training_data
+from freshet.representation.encoders.minilm import text_folder
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
 from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import TrainingOptions
 from freshet.representation.train import Trained, train
+from freshet.representation.variants import run, variant
 
 
 @pytest.fixture(scope="module")
@@ -179,3 +181,27 @@ async def test_a_server_that_is_not_there_is_a_dependency_down(model: tuple[Trai
 def test_an_address_of_another_kind_is_refused(model: tuple[Trained, Manifest]) -> None:
     with pytest.raises(ConfigurationError, match="triton://HOST:PORT"):
         TritonEncoders("http://127.0.0.1:1", model[1])
+
+
+async def test_a_sentence_encoder_of_eight_bits_is_served(tmp_path: Path, url: str) -> None:
+    try:
+        options = TrainingOptions(epochs=0, text="minilm")
+        text_folder(options.text)
+    except ConfigurationError as error:
+        pytest.skip(str(error))
+    products = [Product(f"p{i}", f"product {i} of kind {i % 3}") for i in range(8)]
+    data = training_data(products, [], [], tmp_path)
+    whole = export(train(data, options), data, options, tmp_path / "models", {}, {})
+    small = variant(whole.folder, tmp_path / "models", "int8")
+    texts = small.text_reader()(["product 3", "", "Красное 赤い", "word " * 50_000])
+    with temporary_triton(small.folder / "triton") as address:
+        encoders, others = TritonEncoders(address, small), TritonEncoders(address, whole)
+        try:
+            await encoders.canary()
+            answered = await encoders.encode(Modality.TEXT, texts)
+            with pytest.raises(ModelMismatch, match="'text'"):
+                await others.canary()
+        finally:
+            await encoders.close()
+            await others.close()
+    assert np.allclose(answered, run(small.folder / "triton" / "text" / "1" / "model.onnx", texts), atol=1e-4)

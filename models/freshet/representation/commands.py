@@ -12,6 +12,7 @@ import typer
 
 from freshet.errors import ConfigurationError
 from freshet.representation.options import TrainingOptions, read_options, training_options
+from freshet.representation.repository import check_backend
 
 if TYPE_CHECKING:
     from freshet.representation.data import TrainingData
@@ -76,6 +77,13 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over samples of pairs. [default: 6]")] = None,
     seed: Annotated[int | None, typer.Option(help="Same data, options, seed and machine: same model. [0]")] = None,
     fusion: Annotated[str | None, typer.Option(help="How modalities become one vector. [default: gated]")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="Of texts: words; minilm adds a pretrained sentence encoder, minilm:FOLDER from other files. [words]",
+        ),
+    ] = None,
     image: Annotated[
         str | None,
         typer.Option(
@@ -104,8 +112,7 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    if backend not in ("python", "onnxruntime"):
-        raise ConfigurationError(f"backend is {backend!r}; python or onnxruntime is needed")
+    check_backend(backend)
     from freshet.representation.export import export
     from freshet.representation.networks import check_names
     from freshet.representation.runs import Run
@@ -116,7 +123,14 @@ def train(
     before = kept.config() if kept.begun else {}
     named = {"data": data, "hm": hm, "from": begin_from}
     places = {name: str(path.absolute()) if path else before.get(name) for name, path in named.items()}
-    flags: dict[str, object] = {"seconds": seconds, "epochs": epochs, "seed": seed, "fusion": fusion, "image": image}
+    flags: dict[str, object] = {
+        "seconds": seconds,
+        "epochs": epochs,
+        "seed": seed,
+        "fusion": fusion,
+        "text": text,
+        "image": image,
+    }
     given = {name: value for name, value in flags.items() if value is not None}
     if loss:
         given["losses"] = _weighed(loss)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,15 +18,15 @@ from torch import Tensor, nn
 
 from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
+from freshet.representation import repository
 from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.repository import MOST_ROWS
 from freshet.representation.start import WEIGHTS
 from freshet.representation.train import Trained
 
-MOST_ROWS = 256
-"""Triton's max_batch_size."""
 OPSET = 18
 GOLDEN_ROWS = 4
 GOLDEN_REVIEWS = (
@@ -37,7 +36,6 @@ GOLDEN_REVIEWS = (
     "",
 )
 _TRITON_TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "uint8": "TYPE_UINT8"}
-_BACKEND = Path(__file__).parents[2] / "triton" / "model.py"
 
 
 @dataclass(frozen=True)
@@ -65,13 +63,13 @@ def served_models(trained: Trained, sizes: Sizes) -> list[Served]:
     present[-1, 1] = 0.0
     opinions = {name: torch.from_numpy(values) for name, values in opinion_inputs(GOLDEN_REVIEWS).items()}
     return [
-        Served("text", trained.text, {"tokens": tokens}, "vector"),
-        Served("image", trained.image, {"pixels": pixels}, "vector"),
-        Served("price", trained.price, {"price": price}, "vector"),
-        Served("reviews", trained.reviews, {"ratings": ratings, "text": words}, "vector"),
-        Served("fusion", trained.fusion, {**fused, "present": present}, "vector"),
-        Served("caption", CaptionEncoder(trained.caption), {"text": fused["text"][:, : sizes.text]}, "vector"),
-        Served(card.SENTIMENT, trained.sentiment, opinions, "vector"),
+        Served("text", trained.text, {"tokens": tokens}, card.OUTPUT),
+        Served("image", trained.image, {"pixels": pixels}, card.OUTPUT),
+        Served("price", trained.price, {"price": price}, card.OUTPUT),
+        Served("reviews", trained.reviews, {"ratings": ratings, "text": words}, card.OUTPUT),
+        Served("fusion", trained.fusion, {**fused, "present": present}, card.OUTPUT),
+        Served("caption", CaptionEncoder(trained.caption), {"text": fused["text"][:, : sizes.text]}, card.OUTPUT),
+        Served(card.SENTIMENT, trained.sentiment, opinions, card.OUTPUT),
     ]
 
 
@@ -99,6 +97,8 @@ def export(
             _write_model(served, folder / card.TRITON / served.name, backend, golden)
             for tensor in served.module.state_dict().values():
                 digest.update(tensor.contiguous().numpy().tobytes())
+        if trained.text.reader.tokenizer is not None:
+            shutil.copyfile(trained.text.reader.tokenizer, folder / card.TOKENIZER)
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
         np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
         version = f"m{digest.hexdigest()[:12]}"
@@ -117,31 +117,17 @@ def export(
                 "reviews": len(data.reviews),
                 "seed": options.seed,
                 "epochs": len(trained.losses),
+                "text": options.text.partition(":")[0],
                 "image": options.image,
                 "fusion": options.fusion,
                 **{f"loss_{name}": weight for name, weight in sorted(options.losses.items())},
             },
             metrics=dict(metrics),
-            files={
-                str(path.relative_to(folder)): card.file_digest(path)
-                for path in sorted(folder.rglob("*"))
-                if path.is_file()
-            },
+            files=card.digests(folder),
         )
         (folder / card.FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        _install(folder, out, version)
+        repository.install(folder, out, version)
     return card.load(out / version)
-
-
-def _install(folder: Path, out: Path, version: str) -> None:
-    final = out / version
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(folder, final)
-    pointer = out / f".current-{os.getpid()}"
-    pointer.unlink(missing_ok=True)
-    pointer.symlink_to(version)
-    os.replace(pointer, out / "current")
 
 
 def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, NDArray[np.generic]]) -> None:
@@ -149,9 +135,10 @@ def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, N
     with torch.no_grad():
         expected = served.module.eval()(*served.inputs.values())
     write_onnx(served, folder / "1" / "model.onnx")
-    if backend == "python":
-        shutil.copyfile(_BACKEND, folder / "1" / "model.py")
-    (folder / "config.pbtxt").write_text(triton_config(served, expected.shape[1], backend), encoding="utf-8")
+    inputs = {
+        name: (_TRITON_TYPES[str(tensor.numpy().dtype)], tensor.shape[1:]) for name, tensor in served.inputs.items()
+    }
+    repository.write_config(folder, inputs, served.output, expected.shape[1], backend)
     for name, tensor in served.inputs.items():
         golden[f"{served.name}/{name}"] = tensor.numpy()
     golden[f"{served.name}/{served.output}"] = expected.numpy()
@@ -180,28 +167,6 @@ def onnx_program(module: nn.Module, inputs: Mapping[str, Tensor], output: str) -
     if program is None:
         raise RuntimeError(f"torch.onnx.export gave nothing for {output}")
     return program
-
-
-def triton_config(served: Served, size: int, backend: str) -> str:
-    """config.pbtxt: the same for both backends but for its first lines."""
-    inputs = ",\n".join(
-        f'  {{ name: "{name}" data_type: {_TRITON_TYPES[str(tensor.numpy().dtype)]} dims: {_dims(tensor.shape[1:])} }}'
-        for name, tensor in served.inputs.items()
-    )
-    group = "KIND_GPU" if backend == "onnxruntime" else "KIND_CPU"
-    return (
-        f'name: "{served.name}"\n'
-        f'backend: "{backend}"\n'
-        f"max_batch_size: {MOST_ROWS}\n"
-        f"input [\n{inputs}\n]\n"
-        f'output [\n  {{ name: "{served.output}" data_type: TYPE_FP32 dims: [ {size} ] }}\n]\n'
-        f"instance_group [ {{ count: 1 kind: {group} }} ]\n"
-        "dynamic_batching { max_queue_delay_microseconds: 0 }\n"
-    )
-
-
-def _dims(shape: Sequence[int]) -> str:
-    return "[ " + ", ".join(map(str, shape)) + " ]"
 
 
 class _quiet:

@@ -22,6 +22,8 @@ class Inputs:
     """Everything the encoders take, for all products, and which modality each product has (products, 4)."""
 
     tokens: Tensor
+    texts: Tensor
+    """What the text encoder, which no step changes, gives of them: float32 (products, size + terms)."""
     pixels: Tensor
     price: Tensor
     ratings: Tensor
@@ -47,7 +49,9 @@ def typical_prices(data: TrainingData) -> dict[str, float]:
     return {name: round(float(np.median(logs)), 6) for name, logs in sorted(by_category.items()) if logs}
 
 
-def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], typical: Mapping[str, float]) -> Inputs:
+def prepare(
+    data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], texts: Tensor, typical: Mapping[str, float]
+) -> Inputs:
     """The preprocessed catalogue. A picture that cannot be read counts as absent."""
     count = len(data.products)
     present = np.ones((count, 4), dtype=np.float32)
@@ -73,6 +77,7 @@ def prepare(data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], ty
     dearness[present[:, 2] == 0.0] = np.nan
     return Inputs(
         torch.from_numpy(tokens),
+        texts,
         torch.from_numpy(pixels),
         torch.from_numpy(price),
         torch.from_numpy(reviews["ratings"]),
@@ -87,7 +92,7 @@ def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
     by_product: dict[str, list[StoredReview]] = {product.product_id: [] for product in data.products}
     for start in range(0, len(data.reviews), 1_024):
         chunk = data.reviews[start : start + 1_024]
-        encoded = text(torch.from_numpy(pre.text_tokens([review.text for review in chunk])["tokens"])).numpy()
+        encoded = text.encode(text.reader([review.text for review in chunk])["tokens"]).numpy()
         vectors = pre.review_vectors(encoded, text.size)
         for each, vector in zip(chunk, vectors, strict=True):
             said = vector if each.text.strip() else None

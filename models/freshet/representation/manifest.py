@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
+from freshet.representation.preprocessing import TextReader
 
 FORMAT = 3
 FILE = "model.json"
 GOLDEN = "golden.npz"
+TOKENIZER = "tokenizer.json"
+"""Where the text encoder reads word pieces: the tokeniser's file."""
 TRITON = "triton"
+OUTPUT = "vector"
+"""What every served model calls what it gives."""
 SENTIMENT = "sentiment"
 """Name of the served model that judges reviews."""
 ENCODED = (Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.REVIEWS)
@@ -38,6 +44,8 @@ class Manifest(BaseModel):
     format: int = FORMAT
     model_version: str
     segments: tuple[SegmentEntry, ...]
+    weights: Literal["float32", "int8"] = "float32"
+    """int8: the matrices of large networks are rounded, and served so."""
     typical_prices: dict[str, float]
     """Median log price per category; under "" that of the whole catalogue."""
     ranking: dict[str, float]
@@ -70,6 +78,10 @@ class Manifest(BaseModel):
         """Dimensions of what an encoder gives: that of text has the terms behind the text."""
         return self.size(modality) + (self.size(Modality.TERMS) if modality is Modality.TEXT else 0)
 
+    def text_reader(self) -> TextReader:
+        """Reads texts as this model's text encoder takes them. Raises ConfigurationError."""
+        return TextReader(self.folder / TOKENIZER if TOKENIZER in self.files else None)
+
     def golden(self) -> dict[str, NDArray[np.generic]]:
         """Inputs and outputs of every served model, by `MODEL/NAME`, for a canary."""
         with np.load(self.folder / GOLDEN) as arrays:
@@ -101,6 +113,18 @@ def load(folder: Path) -> Manifest:
                 f"{folder / name} is not the file that {FILE} describes (cut short, or of another version)"
             )
     return manifest.model_copy(update={"folder": folder})
+
+
+def golden_inputs(golden: Mapping[str, NDArray[np.generic]], name: str) -> dict[str, NDArray[np.generic]]:
+    """One model's inputs among golden vectors, by their own names."""
+    parts = ((key.partition("/"), value) for key, value in golden.items())
+    return {inner: value for (model, _, inner), value in parts if model == name and inner != OUTPUT}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Of every file in a model's folder, by relative path."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): file_digest(path) for path in paths}
 
 
 def file_digest(path: Path) -> str:

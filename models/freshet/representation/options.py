@@ -51,9 +51,10 @@ class TrainingOptions(_Values):
     """`seconds` is a bound: training ends with the epoch in which it is passed. Where `epochs` end it, time plays no
     part in what comes out.
 
-    `image` is what `encoders.image.image_encoder` takes, `fusion` names one of `fusion.FUSIONS`, `losses` weighs those
-    of `losses.LOSSES` by name. Parts named in `freeze` keep what they begin with. `unfreeze` releases them by layers:
-    for a part, from which epoch (the first is 0) how many of its last layers learn.
+    `text` is what `encoders.minilm.text_folder` takes, `image` what `encoders.image.image_encoder` does, `fusion` names
+    one of `fusion.FUSIONS`, `losses` weighs those of `losses.LOSSES` by name. Parts named in `freeze` keep what they
+    begin with. `unfreeze` releases them by layers: for a part, from which epoch (the first is 0) how many of its last
+    layers learn.
     """
 
     seed: Annotated[int, Field(ge=0)] = 0
@@ -61,6 +62,7 @@ class TrainingOptions(_Values):
     epochs: Annotated[int, Field(ge=0)] = 6
     threads: Count = 2
     sizes: Sizes = Field(default_factory=Sizes)
+    text: str = "words"
     image: str = "cnn"
     fusion: str = "gated"
     losses: Annotated[Mapping[str, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]], Field(min_length=1)] = Field(

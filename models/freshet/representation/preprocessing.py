@@ -14,6 +14,8 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -23,12 +25,14 @@ from PIL import Image as Pictures
 
 from freshet.domain.products import Product
 from freshet.domain.reviews import UNIT, ReviewSummary
-from freshet.errors import ImageRejected
+from freshet.errors import ConfigurationError, ImageRejected
 
 TEXT_BUCKETS = 2**16
 TEXT_LENGTH = 160
 """Tokens read of one text: words first, pairs of words after."""
 TEXT_WORDS = 96
+PIECES = 64
+"""Word pieces read of one text, for a sentence encoder."""
 HASHED_WORDS = 256
 PIXELS = 64
 PRICE_CENTRES = np.linspace(-3.0, 3.0, 12, dtype=np.float32)
@@ -88,6 +92,43 @@ def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
         buckets = list(dict.fromkeys(_bucket(token) for token in itertools.chain(read, pairs)))[:TEXT_LENGTH]
         tokens[row, : len(buckets)] = buckets
     return {"tokens": tokens}
+
+
+class TextReader:
+    """Texts as a model's text encoder takes them: `text_tokens`, behind them word pieces if it has a tokeniser."""
+
+    def __init__(self, tokenizer: Path | None = None) -> None:
+        """`tokenizer`: a tokenizer.json of the package tokenizers. Raises ConfigurationError."""
+        self.tokenizer = tokenizer
+        self._pieces = None if tokenizer is None else _tokenizer(tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
+        """{"tokens": int32 (texts, TEXT_LENGTH)}, or (texts, TEXT_LENGTH + PIECES)."""
+        found = text_tokens(texts)
+        if self._pieces is None:
+            return found
+        pieces = np.zeros((len(texts), PIECES), dtype=np.int32)
+        # What is longer is more than so many pieces; half a surrogate pair is no character.
+        cut = [text[: 40 * PIECES].encode("utf-8", "ignore").decode() for text in texts]
+        for row, read in enumerate(self._pieces.encode_batch(cut)):
+            if texts[row].strip():
+                pieces[row, : len(read.ids)] = read.ids
+        return {"tokens": np.concatenate([found["tokens"], pieces], axis=1)}
+
+
+def _tokenizer(path: Path) -> Any:
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise ConfigurationError("this model reads word pieces; type `pip install tokenizers`") from error
+    try:
+        # It names the file itself, if it tells anything; all that it raises is Exception.
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:
+        raise ConfigurationError(f"{path} cannot be read as a tokeniser: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(PIECES)
+    return tokenizer
 
 
 def word_hashes(text: str, limit: int = HASHED_WORDS) -> list[int]:

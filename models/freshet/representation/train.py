@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,15 +17,17 @@ from torch import Tensor, nn
 from freshet.errors import ConfigurationError
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
+from freshet.representation.encoders.minilm import TOKENIZER, WIDTH, load_minilm, text_folder
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.sentiment import SentimentModel
-from freshet.representation.encoders.text import TextEncoder
+from freshet.representation.encoders.text import Sentences, SentenceTextEncoder, TextEncoder
 from freshet.representation.fusion import WholeVector
 from freshet.representation.inputs import Inputs, prepare, typical_prices
 from freshet.representation.losses import LOSSES
 from freshet.representation.networks import Networks, check_names
 from freshet.representation.options import BATCH, STEPS, TrainingOptions
+from freshet.representation.preprocessing import TextReader
 from freshet.representation.runs import Checkpoint, Epoch, Run
 from freshet.representation.sentiment import fit, rated
 from freshet.representation.start import Start
@@ -75,7 +77,7 @@ class Trained:
                 rows = slice(start, start + 256)
                 chunks.append(
                     (
-                        self.text(self.inputs.tokens[rows]),
+                        self.inputs.texts[rows],
                         self.image(self.inputs.pixels[rows]),
                         self.price(self.inputs.price[rows]),
                         self.reviews(self.inputs.ratings[rows], self.inputs.review_text[rows]),
@@ -126,11 +128,22 @@ def pairs_of(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What steps build on: word vectors, and the preprocessed catalogue."""
+    """What steps build on: word vectors, and the preprocessed catalogue.
+
+    `sentences` float32 (products, n) are what a sentence encoder says of the texts, None without one.
+    """
 
     text: TextEncoder
     typical_prices: Mapping[str, float]
     inputs: Inputs
+    sentences: NDArray[np.float32] | None = None
+
+    def learned_again(self, data: TrainingData, options: TrainingOptions) -> Prepared:
+        """The same catalogue, its word vectors learned of other interactions."""
+        tokens = self.inputs.tokens.numpy()
+        said = self.text.sentences if isinstance(self.text, SentenceTextEncoder) else None
+        text = _text_encoder(data, tokens, options, None, self.text.reader, said, self.sentences)
+        return replace(self, text=text, inputs=replace(self.inputs, texts=text.encode(tokens, self.sentences)))
 
 
 def prepared(
@@ -139,25 +152,39 @@ def prepared(
     advanced: Callable[[str, float], None] = lambda _stage, _share: None,
     start: Start | None = None,
 ) -> Prepared:
-    """Word vectors in closed form, and the catalogue as the encoders take it."""
+    """Word vectors in closed form, and the catalogue as the encoders take it. Raises ConfigurationError."""
     torch.set_num_threads(options.threads)
     advanced("text", 0.0)
-    tokens = pre.text_tokens([pre.product_text(product) for product in data.products])["tokens"]
-    text = words_of(data, tokens, options, start)
+    folder = text_folder(options.text)
+    reader = TextReader(folder / TOKENIZER if folder is not None else None)
+    tokens = reader([pre.product_text(product) for product in data.products])["tokens"]
+    said = Sentences(load_minilm(folder), WIDTH) if folder is not None else None
+    sentences = said.fit(tokens) if said is not None else None
+    text = _text_encoder(data, tokens, options, start, reader, said, sentences)
     typical = typical_prices(data)
     advanced("pictures", 0.0)
-    return Prepared(text, typical, prepare(data, text, tokens, typical))
+    inputs = prepare(data, text, tokens, text.encode(tokens, sentences), typical)
+    return Prepared(text, typical, inputs, sentences)
 
 
-def words_of(
-    data: TrainingData, tokens: NDArray[np.int32], options: TrainingOptions, start: Start | None = None
+def _text_encoder(
+    data: TrainingData,
+    tokens: NDArray[np.int32],
+    options: TrainingOptions,
+    start: Start | None,
+    reader: TextReader,
+    said: Sentences | None,
+    sentences: NDArray[np.float32] | None,
 ) -> TextEncoder:
-    """Word vectors learned of these interactions."""
+    """With word vectors learned of these interactions."""
     sizes = options.sizes
-    table = text_table(tokens, sizes.text, sizes.terms, options.seed, data.users, data.items)
+    words = tokens[:, : pre.TEXT_LENGTH]
+    table = text_table(words, sizes.text, sizes.terms, options.seed, data.users, data.items, sentences)
     if start is not None:
-        table[:, : sizes.text] = start.turned(table[:, : sizes.text], tokens)
-    return TextEncoder(table, sizes.text).eval()
+        table[:, : sizes.text] = start.turned(table[:, : sizes.text], words)
+    if said is None:
+        return TextEncoder(table, sizes.text, reader).eval()
+    return SentenceTextEncoder(table, sizes.text, reader, said).eval()
 
 
 def train(
@@ -188,9 +215,7 @@ def train(
     before = run.checkpoint() if run is not None else None
     if before is not None:
         before.restore(networks, optimiser, generator)
-    history = _epochs(
-        data, options, inputs.to(device), text, networks, optimiser, generator, half, advanced, run, before
-    )
+    history = _epochs(data, options, inputs.to(device), networks, optimiser, generator, half, advanced, run, before)
     networks.cpu().eval()
     for parameter in networks.parameters():
         parameter.requires_grad_(False)
@@ -216,7 +241,6 @@ def _epochs(
     data: TrainingData,
     options: TrainingOptions,
     inputs: Inputs,
-    text: TextEncoder,
     networks: Networks,
     optimiser: torch.optim.Optimizer,
     generator: np.random.Generator,
@@ -226,10 +250,7 @@ def _epochs(
     before: Checkpoint | None,
 ) -> list[Epoch]:
     device = inputs.present.device
-    tokens = inputs.tokens.cpu()
-    with torch.no_grad():
-        encoded = [text(tokens[i : i + 1_024])[:, : options.sizes.text] for i in range(0, len(tokens), 1_024)]
-        texts = unit(torch.cat(encoded)).to(device)
+    texts = unit(inputs.texts[:, : options.sizes.text])
     history = list(before.history) if before is not None else []
     spent = history[-1].seconds if history else 0.0
     started = time.monotonic() - spent
@@ -244,7 +265,7 @@ def _epochs(
         elif pictures is None:
             with torch.no_grad():
                 pictures = torch.cat(
-                    [networks.image(inputs.pixels[start : start + 256]) for start in range(0, len(tokens), 256)]
+                    [networks.image(inputs.pixels[start : start + 256]) for start in range(0, len(texts), 256)]
                 )
         pairs = torch.from_numpy(pairs_of(data, generator, STEPS * BATCH, following)).to(device)
         batches = [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]

@@ -32,19 +32,28 @@ BASIS = 3_200
 """So many products, those touched most, decide: the time grows with the cube of it."""
 LEAST_PAIRS = 500
 """With fewer pairs of products that a shopper touched both, their cosines are noise."""
+SENTENCES = 0.35
+"""Share of the kernel that sentences have, where there are any; words have the rest."""
 UNKNOWN = 0.3
 """Length of the vector of a word that the catalogue lacks, beside that of a typical known one."""
 _TINY = 1e-6
 
 
 def text_table(
-    tokens: NDArray[np.int32], size: int, terms: int, seed: int, users: NDArray[np.int32], items: NDArray[np.int32]
+    tokens: NDArray[np.int32],
+    size: int,
+    terms: int,
+    seed: int,
+    users: NDArray[np.int32],
+    items: NDArray[np.int32],
+    sentences: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Word vectors, (TEXT_BUCKETS + 1, size + terms): learned ones, then terms; row 0 is padding and zero.
 
     `tokens` (products, TEXT_LENGTH) are the catalogue's; `users`, `items` (interactions,) index shoppers and products.
-    Inverse document frequencies are folded in. The mean squared length of the catalogue's learned sums is one. A word
-    that the catalogue lacks gets a short random vector, so that two texts that share it are alike.
+    With `sentences` (products, n), unit vectors of whole texts, there are n rows more: what each of their dimensions
+    adds, and no terms. Inverse document frequencies are folded in. The mean squared length of the catalogue's learned
+    sums is one. A word that the catalogue lacks gets a short random vector, so that two texts that share it are alike.
     """
     rows, columns = np.nonzero(tokens)
     buckets = tokens[rows, columns]
@@ -53,24 +62,31 @@ def text_table(
     weighted = sparse.csr_matrix((inverse[buckets], (rows, buckets)), (len(tokens), TEXT_BUCKETS + 1))
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
     texts = sparse.csr_matrix(sparse.diags(1.0 / np.maximum(lengths, _TINY)) @ weighted)
+    scale, known = inverse, np.flatnonzero(frequency)
+    if sentences is not None:
+        texts = sparse.hstack([texts * (1.0 - SENTENCES) ** 0.5, sentences * SENTENCES**0.5], format="csr")
+        # The words of a text are summed as they are, its sentence is of unit length: here as long as is typical.
+        longer = np.full(sentences.shape[1], SENTENCES**0.5 * float(np.median(lengths)))
+        known = np.append(known, len(scale) + np.arange(len(longer)))
+        scale = np.concatenate([inverse * (1.0 - SENTENCES) ** 0.5, longer])
     generator = np.random.default_rng(seed)
-    table = (generator.standard_normal((TEXT_BUCKETS + 1, size)) / np.sqrt(size)).astype(np.float32)
-    known = np.flatnonzero(frequency)
+    table = (generator.standard_normal((len(scale), size)) / np.sqrt(size)).astype(np.float32)
     rank = min(size, len(tokens) - 1)
     if rank >= 1:
         together = _together(users, items, len(tokens))
         directions = _semantic(texts, rank, generator) if together is None else _learned(texts, together, rank)
-        found = (_signed(directions) * inverse[:, None])[known]
+        found = (_signed(directions) * scale[:, None])[known]
         typical = float(np.median(np.linalg.norm(found, axis=1))) or 1.0
         table *= UNKNOWN * typical
         table[known] = 0.0
         table[known, : found.shape[1]] = found
     table[0] = 0.0
-    sums = sparse.csr_matrix((np.ones(len(rows)), (rows, buckets)), weighted.shape) @ table
+    sums = sparse.csr_matrix((np.ones(len(rows)), (rows, buckets)), weighted.shape) @ table[: TEXT_BUCKETS + 1]
+    if sentences is not None:
+        sums += sentences @ table[TEXT_BUCKETS + 1 :]
     table /= float(np.sqrt(np.square(sums).sum(axis=1).mean())) or 1.0
-    words = (generator.standard_normal((TEXT_BUCKETS + 1, terms)) * inverse[:, None] / np.sqrt(terms)).astype(
-        np.float32
-    )
+    words = np.zeros((len(table), terms), np.float32)
+    words[: len(inverse)] = generator.standard_normal((len(inverse), terms)) * inverse[:, None] / np.sqrt(terms)
     words[0] = 0.0
     return np.concatenate([table, words], axis=1)
 

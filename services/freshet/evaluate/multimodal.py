@@ -27,7 +27,7 @@ from freshet.representation.fusion import FUSIONS
 from freshet.representation.manifest import ENCODED
 from freshet.representation.options import TrainingOptions
 from freshet.representation.start import Start
-from freshet.representation.train import Prepared, Trained, prepared, train, words_of
+from freshet.representation.train import Prepared, Trained, prepared, train
 
 SHARES = (0.01, 0.03, 0.1, 0.3)
 """What other modalities are tried to count beside the first."""
@@ -120,8 +120,7 @@ def _cold(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality
     data = replace(week.data, users=week.data.users[left], items=week.data.items[left])
     options = TrainingOptions(seed=seed, seconds=1e9)
     report("learning without a fifth of the products")
-    text = words_of(data, week.ready.inputs.tokens.numpy(), options)
-    trained: Trained = train(data, options, ready=replace(week.ready, text=text))
+    trained: Trained = train(data, options, ready=week.ready.learned_again(data, options))
     catalogue = _known(week, trained.vectors(), data)
     ours = ranking_weights(RANKING)
     as_others = replace(ours, untried=1.0, untried_affinity=1.0)

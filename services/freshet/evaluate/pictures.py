@@ -215,9 +215,8 @@ def by_words(trained: Trained) -> Encode:
     """The learned part of texts, unit length."""
 
     def encode(texts: Sequence[str]) -> Matrix:
-        tokens = torch.from_numpy(pre.text_tokens(texts)["tokens"])
-        with torch.no_grad():
-            vectors: Matrix = unit(trained.text(tokens)[:, : trained.caption.in_features]).numpy()
+        found = trained.text.encode(trained.text.reader(texts)["tokens"])
+        vectors: Matrix = unit(found[:, : trained.caption.in_features]).numpy()
         return vectors
 
     return encode

@@ -67,7 +67,7 @@ class Catalogue:
         text = caption = image = None
         with torch.no_grad():
             if asked.words:
-                tokens = torch.from_numpy(pre.text_tokens([asked.words])["tokens"])
+                tokens = torch.from_numpy(self.trained.text.reader([asked.words])["tokens"])
                 learned = self.trained.text(tokens)[:, : self.trained.text.size]
                 text = _unit(learned.numpy()[0])
                 caption = CaptionEncoder(self.trained.caption)(learned).numpy()[0]

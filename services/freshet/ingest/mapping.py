@@ -74,6 +74,7 @@ class Columns:
     def unused(self, row: Row) -> list[str]:
         """Columns of this row that no field reads: most often a name that wants a mapping."""
         used = {self.column(name) for name in _FIELDS[self.what]} | set(self.columns.values())
+        used |= {_camel(name) for name in _FIELDS[self.what] if name not in self.columns and name not in row}
         if self.what is What.PRODUCTS:
             used |= {column for column in row if column.startswith("attributes.")}
         return [column for column in row if column not in used]
@@ -154,14 +155,19 @@ def _fields(row: Row, columns: Columns) -> dict[str, Any]:
 
 def _cell(row: Row, column: str, camel: bool) -> Any:
     if column not in row and camel:
-        head, *rest = column.split("_")
-        column = head + "".join(part.title() for part in rest)
+        column = _camel(column)
     if column not in row:
         return _ABSENT
     value = row[column]
     if isinstance(value, str) and not value.strip():
         return None
     return value
+
+
+def _camel(name: str) -> str:
+    """The field as JSON names it."""
+    head, *rest = name.split("_")
+    return head + "".join(part.title() for part in rest)
 
 
 def _filled(flat: dict[str, Any], message: Event, *, numbers: tuple[str, ...]) -> Event:

@@ -110,8 +110,8 @@ def take_lock(data_dir: Path) -> IO[str]:
         pid = lock.read().strip() or "unknown"
         lock.close()
         raise StackError(
-            f"a stack is already running in {data_dir} (process {pid}): "
-            "`freshet local status` shows it, `freshet local down` stops it"
+            f"a stack is already running in {data_dir} (process {pid}): `freshet local status --data-dir {data_dir}` "
+            "shows it, `freshet local down` with the same stops it"
         ) from error
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")

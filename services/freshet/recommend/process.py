@@ -103,7 +103,13 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         interactions_topic=settings.topics.interactions,
     )
     pictures = bootstrap.image_loader(settings)
-    queries = QueryReader(manifest.layout, bootstrap.encoders(settings), pictures, settings.recommend.queries_kept)
+    queries = QueryReader(
+        manifest.layout,
+        bootstrap.encoders(settings),
+        manifest.text_reader(),
+        pictures,
+        settings.recommend.queries_kept,
+    )
     searcher = Searcher(
         settings=settings.recommend,
         mirror=mirror,

@@ -54,8 +54,10 @@ class Query:
 class QueryReader:
     """Reads queries, and remembers the `kept` last used encodings. Building it connects nothing."""
 
-    def __init__(self, layout: Layout, encoders: QueryEncoders, pictures: Pictures, kept: int) -> None:
-        self._encoders, self._pictures, self._kept = encoders, pictures, kept
+    def __init__(
+        self, layout: Layout, encoders: QueryEncoders, read_texts: pre.TextReader, pictures: Pictures, kept: int
+    ) -> None:
+        self._encoders, self._read_texts, self._pictures, self._kept = encoders, read_texts, pictures, kept
         text = layout.slices[Modality.TEXT]
         self._text_size = text.stop - text.start
         self._known: OrderedDict[tuple[str, bytes], QueryVectors] = OrderedDict()
@@ -146,7 +148,7 @@ class QueryReader:
 
     async def _encode_text(self, text: str) -> QueryVectors:
         await self._trust()
-        tokens = pre.text_tokens([text])
+        tokens = self._read_texts([text])
         encoded = (await self._encoders.encode(Modality.TEXT, tokens))[0]
         learned = encoded[: self._text_size]
         caption = (await self._encoders.caption(np.ascontiguousarray(learned[None])))[0]

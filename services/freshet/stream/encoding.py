@@ -68,7 +68,7 @@ class ProductEncoder:
 
     def __init__(self, encoders: Encoders, manifest: Manifest, pictures: Pictures) -> None:
         self._encoders, self._manifest, self._pictures = encoders, manifest, pictures
-        self._layout = manifest.layout
+        self._layout, self._read_texts = manifest.layout, manifest.text_reader()
         self._decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
         self._fetching = asyncio.Semaphore(16)
 
@@ -101,7 +101,7 @@ class ProductEncoder:
             return []
         CALLS.labels(Modality.TEXT).inc()
         ROWS.labels(Modality.TEXT).inc(len(texts))
-        encoded = await self._encoders.encode(Modality.TEXT, pre.text_tokens(texts))
+        encoded = await self._encoders.encode(Modality.TEXT, self._read_texts(texts))
         return list(pre.review_vectors(np.asarray(encoded), self._manifest.size(Modality.TEXT)))
 
     async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
@@ -202,7 +202,7 @@ class ProductEncoder:
         match modality:
             case Modality.TEXT:
                 TEXTS_CUT.inc(sum(len(work.product.description) > 5 * pre.WORDS_READ for work in works))
-                return pre.text_tokens([pre.product_text(work.product) for work in works])
+                return self._read_texts([pre.product_text(work.product) for work in works])
             case Modality.IMAGE:
                 return {"pixels": np.stack([work.pixels for work in works if work.pixels is not None])}
             case Modality.PRICE:

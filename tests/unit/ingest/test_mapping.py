@@ -50,6 +50,10 @@ def test_flags_win_over_the_mapping_file(tmp_path: Path) -> None:
     assert (event.user_id, event.product_id) == ("u1", "42")
     assert event.kind == interaction_pb2.Interaction.Kind.PURCHASE
     assert columns.unused({"customer": 1, "article": 2, "when": 3}) == ["when"]
+    # A name as JSON writes it is read, unless the other is there or the column is said.
+    assert Columns(What.PRODUCTS).unused({"productId": "p", "title": "t"}) == []
+    assert Columns(What.PRODUCTS).unused({"productId": "p", "product_id": "q"}) == ["productId"]
+    assert columns.unused({"userId": "u"}) == ["userId"]
 
 
 def test_a_mapping_to_a_field_that_does_not_exist_is_refused() -> None:

@@ -200,7 +200,9 @@ class Shop:
             interactions_topic=TOPICS.interactions,
         )
         self.model = Model()
-        self.reader = QueryReader(LAYOUT, self.model, ImageLoader(ImageSettings()), settings.queries_kept)
+        self.reader = QueryReader(
+            LAYOUT, self.model, pre.TextReader(), ImageLoader(ImageSettings()), settings.queries_kept
+        )
         searcher = Searcher(
             settings=settings,
             mirror=self.mirror,

@@ -1,0 +1,44 @@
+"""The command `freshet export`: a trained model served otherwise."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(add_completion=False, help="Write a trained model anew: smaller weights, another backend.")
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="A model's folder, as `freshet train` wrote it.")],
+    out: Annotated[Path, typer.Option(help="Where models are kept; `current` points at the newest.")] = Path(
+        ".freshet/models"
+    ),
+    weights: Annotated[
+        Literal["float32", "int8"] | None,
+        typer.Option(
+            help="int8: matrices of large networks rounded to 8 bits, a text encoder twice as fast. Its vectors "
+            "differ, so it is a version of its own. [default: the model's]"
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Triton backend: python (onnxruntime inside it), or onnxruntime for NGC images and GPUs. "
+            "[default: the model's]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Write a trained model anew for serving: with smaller weights, or for another backend of Triton."""
+    from freshet.representation.variants import variant
+
+    written = variant(model, out, weights, backend)
+    if as_json:
+        told = {"model_version": written.model_version, "weights": written.weights, "folder": str(written.folder)}
+        print(json.dumps(told))
+    else:
+        print(f"model {written.model_version}, weights in {written.weights}, is in {out / written.model_version}")
