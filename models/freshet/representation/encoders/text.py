@@ -68,13 +68,13 @@ class Sentences(nn.Module):
 class SentenceTextEncoder(TextEncoder):
     """Word vectors' sums, and what a sentence's vector adds to their learned part."""
 
+    adds: Tensor
+
     def __init__(self, table: NDArray[np.float32], size: int, reader: TextReader, sentences: Sentences) -> None:
         """`table`: as `words.text_table` makes it with sentences: behind the words, a row per dimension of theirs."""
         super().__init__(table, size, reader)
         self.sentences = sentences
         self.register_buffer("adds", torch.from_numpy(table[TEXT_BUCKETS + 1 :, :size].copy()))
-
-    adds: Tensor
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens int32 (B, TEXT_LENGTH + pieces) → float32 (B, size + terms)."""
