@@ -41,9 +41,9 @@ proto: setup ## Generate the stubs beside the .proto files, and docs/api.md
 
 tools: ## Helm, kubeconform and grpcurl, built with Go: tests of the chart and of docs/grpcurl.md want them
 	@mkdir -p .freshet/tools
-	GOBIN=$(CURDIR)/.freshet/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
-	GOBIN=$(CURDIR)/.freshet/tools go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
-	GOBIN=$(CURDIR)/.freshet/tools go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
 
 clean: ## Stop a running stack; delete environments, stack data and caches
 	@if [ -x .venv/bin/freshet ]; then .venv/bin/freshet local down; fi
