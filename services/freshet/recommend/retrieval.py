@@ -47,11 +47,11 @@ _Answer: TypeAlias = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """The neighbours of one row, best first, as of the mirror's change number `at`; `sought` of them were asked for."""
+    """The neighbours of one row, best first, as of the mirror's change number `at`. `whole`: there were no others."""
 
     rows: NDArray[np.integer]
     at: int
-    sought: int
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -67,8 +67,6 @@ class Search:
     remember: bool
     missing: list[int]
     at: int
-    sought: int = 0
-    """Of the index: more than `limit`, by as many as may no longer be where it shows them."""
     asking: asyncio.Task[_Answer] | None = None
 
 
@@ -123,9 +121,8 @@ class Retriever:
             return
         if self._indexed(False):
             at = self._settled_change()
-            sought = self._settings.candidates_per_source
-            numbers, _ = await _ask(self._index, vectors, sought, AHEAD_SECONDS)
-            found = [Near(near[near >= 0], at, sought) for near in self._mirror.rows_of(numbers)]
+            numbers, _ = await _ask(self._index, vectors, self._settings.candidates_per_source, AHEAD_SECONDS)
+            found = self._read(numbers, at)
         else:
             found = self._scan_all(vectors)
         for row, near in zip(rows.tolist(), found, strict=True):
@@ -160,9 +157,10 @@ class Retriever:
         if seconds < INDEX_LEAST_SECONDS:
             missing.append("index: left out, the deadline is too near; exact scan used")
             return search
-        search.sought = max(limit, min(limit + len(self._mirror.unsettled()), self._settings.candidates_per_source))
+        # As many more as may no longer be where the index shows them.
+        sought = max(limit, min(limit + len(self._mirror.unsettled()), self._settings.candidates_per_source))
         search.asking = asyncio.get_running_loop().create_task(
-            _ask(self._index, vectors[search.missing], search.sought, min(seconds, INDEX_SECONDS))
+            _ask(self._index, vectors[search.missing], sought, min(seconds, INDEX_SECONDS))
         )
         search.asking.add_done_callback(_look_at)
         self._asked_at = time.monotonic()
@@ -177,8 +175,7 @@ class Retriever:
             except DependencyDown as error:
                 missing.append(f"{error.dependency}: {error.detail}; exact scan used")
                 return self._scan(search)
-            for i, near in zip(search.missing, self._mirror.rows_of(numbers), strict=True):
-                found[i] = Near(near[near >= 0], search.at, search.sought)
+            found.update(zip(search.missing, self._read(numbers, search.at), strict=True))
         elif search.missing and search.remember:
             found.update(zip(search.missing, self._scan_all(search.vectors[search.missing], search.limit), strict=True))
         elif search.missing:
@@ -214,6 +211,11 @@ class Retriever:
     def _scan(self, search: Search) -> tuple[list[Rows], Rows]:
         return scan(self._mirror, search.vectors, search.allowed, search.limit), np.empty(0, np.intp)
 
+    def _read(self, numbers: NDArray[np.int64], at: int) -> list[Near]:
+        """The index's answer, (queries, sought), by rows. Numbers below 0 are none; others may be unknown here yet."""
+        rows = self._mirror.rows_of(numbers)
+        return [Near(near[near >= 0], at, bool((found < 0).any())) for near, found in zip(rows, numbers, strict=True)]
+
     def _scan_all(self, vectors: Matrix, least: int = 0) -> list[Near]:
         """What is near each of these queries among all that is to be had, to be remembered."""
         mirror, sought = self._mirror, max(self._settings.candidates_per_source, least)
@@ -224,7 +226,7 @@ class Retriever:
             strict=True,
         ):
             order = np.argsort(-(mirror.vectors[near] @ vector), kind="stable")
-            found.append(Near(near[order], mirror.changes, sought))
+            found.append(Near(near[order], mirror.changes, len(near) < sought))
         return found
 
     def _indexed(self, narrowed: bool) -> bool:
@@ -250,10 +252,10 @@ class Retriever:
         mirror, near = self._mirror, self._near.get(row)
         if near is None or mirror.changed_at[row] > near.at or near.at < mirror.logged_since:
             return False
-        return len(near.rows) < near.sought or int((mirror.changed_at[near.rows] <= near.at).sum()) >= least
+        return near.whole or int((mirror.changed_at[near.rows] <= near.at).sum()) >= least
 
     def _keep(self, row: int, near: Near) -> None:
-        self._near[row] = Near(near.rows.astype(np.int32), near.at, near.sought)
+        self._near[row] = Near(near.rows.astype(np.int32), near.at, near.whole)
         self._near.move_to_end(row)
         if len(self._near) > REMEMBERED:
             self._near.popitem(last=False)

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import LAYOUT, Rec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from freshet.adapters.memory_index import MemoryIndex
 from freshet.domain.progress import Position
-from freshet.domain.representations import Matrix, Modality, pack
+from freshet.domain.representations import Layout, Matrix, Modality, Segment, pack
 from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.recommend.mirror import LOGGED_CHANGES, Mirror
@@ -22,7 +21,17 @@ from freshet.recommend.retrieval import Retriever
 from freshet.settings import RecommendSettings
 from freshet.v1.stream_pb2 import Representation
 
+LAYOUT = Layout("m1", (Segment(Modality.TEXT, 8), Segment(Modality.IMAGE, 4), Segment(Modality.JOINT, 4)))
 LIMIT = 5
+
+
+@dataclass(frozen=True)
+class Rec:
+    """A record as the mirror wants one."""
+
+    position: Position
+    key: bytes | None
+    value: bytes | None
 
 
 class Counting(MemoryIndex):
