@@ -19,7 +19,8 @@ demo: setup ## A shop of its own: train, publish, click, and see the answer chan
 	@.venv/bin/freshet demo
 
 test: setup ## All tests, on the real Kafka, Triton and Milvus
-	.venv/bin/python -m pytest $(PYTEST)
+	@.venv/bin/python -m pytest $(PYTEST) || { \
+		status=$$?; [ $$status != 5 ] || echo "no tests were found: is tests/ whole?"; exit $$status; }
 
 bench: setup ## The benchmarks: each prints a table and writes JSON
 	@failed=0; for name in $(benchmarks); do .venv/bin/python -m benchmarks.$$name || failed=1; done; exit $$failed
@@ -39,11 +40,13 @@ proto: setup ## Generate the stubs beside the .proto files, and docs/api.md
 	@PYTHON=$(CURDIR)/.venv/bin/python proto/generate.sh
 	@.venv/bin/python proto/reference.py
 
+tools: export GOFLAGS = -modcacherw
+tools: export GOBIN = $(CURDIR)/.freshet/tools
 tools: ## Helm, kubeconform and grpcurl, built with Go: tests of the chart and of docs/grpcurl.md want them
-	@mkdir -p .freshet/tools
-	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
-	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
-	GOFLAGS=-modcacherw GOBIN=$(CURDIR)/.freshet/tools go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
+	@mkdir -p $(GOBIN)
+	go install helm.sh/helm/v3/cmd/helm@v3.22.0
+	go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+	go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
 
 clean: ## Stop a running stack; delete environments, stack data and caches
 	@if [ -x .venv/bin/freshet ]; then .venv/bin/freshet local down; fi

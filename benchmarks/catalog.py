@@ -134,7 +134,8 @@ async def bare_rate(settings: Settings, products: Sequence[Product]) -> float:
     """Products per second that Triton encodes and fuses, of chunks preprocessed before the clock starts."""
     manifest = bootstrap.model_manifest(settings)
     encoders = bootstrap.encoders(settings)
-    chunks = [prepare(products[start : start + CHUNK], manifest) for start in range(0, len(products), CHUNK)]
+    read = manifest.text_reader()
+    chunks = [prepare(products[start : start + CHUNK], manifest, read) for start in range(0, len(products), CHUNK)]
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def encode(chunk: dict[Modality, tuple[np.ndarray, dict[str, np.ndarray]]], size: int) -> None:
@@ -162,11 +163,11 @@ async def bare_rate(settings: Settings, products: Sequence[Product]) -> float:
 
 
 def prepare(
-    products: Sequence[Product], manifest: Manifest
+    products: Sequence[Product], manifest: Manifest, read: pre.TextReader
 ) -> dict[Modality, tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Per modality which of the products have it, and the encoder's inputs for these."""
     ready: dict[Modality, tuple[np.ndarray, dict[str, Any]]] = {
-        Modality.TEXT: (np.arange(len(products)), manifest.text_reader()([pre.product_text(p) for p in products]))
+        Modality.TEXT: (np.arange(len(products)), read([pre.product_text(p) for p in products]))
     }
     pictured = [i for i, p in enumerate(products) if p.image is not None]
     if pictured:

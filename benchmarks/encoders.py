@@ -32,7 +32,7 @@ from freshet.representation import evaluation
 from freshet.representation import manifest as card
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData, held_out_hm, read_hm
-from freshet.representation.encoders.minilm import TOKENIZER, MiniLm, load_minilm, text_folder
+from freshet.representation.encoders.minilm import WIDTH, MiniLm, load_minilm, text_folder
 from freshet.representation.export import export, onnx_program
 from freshet.representation.options import TrainingOptions
 from freshet.representation.tensors import unit
@@ -85,9 +85,7 @@ def served(model: card.Manifest, name: str, texts: Sequence[str]) -> dict[str, A
     inputs = {key: np.resize(value, (ROWS, *value.shape[1:])) for key, value in golden.items()}
     if name == Modality.TEXT:
         inputs = dict(model.text_reader()(texts[:ROWS]))
-    chosen = onnxruntime.SessionOptions()
-    chosen.intra_op_num_threads = chosen.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(onnx_file(model, name)), chosen, providers=["CPUExecutionProvider"])
+    session = session_of(card.network_file(model.folder, name), 1)
     bare = per_second(lambda: session.run(None, inputs), ROWS)
     with temporary_triton(model.folder / card.TRITON) as address:
         through = asyncio.run(_through_triton(address, model, name, inputs))
@@ -100,7 +98,7 @@ async def _through_triton(
     address: str, model: card.Manifest, name: str, inputs: Mapping[str, NDArray[np.generic]]
 ) -> float:
     """A client keeps `IN_FLIGHT` calls of `ROWS` rows going, as the catalogue worker does."""
-    encoders = TritonEncoders(f"triton://{address}" if "://" not in address else address, model)
+    encoders = TritonEncoders(address, model)
     await encoders.canary()
     done, until = 0, 0.0
 
@@ -135,14 +133,16 @@ def sentence_encoders(
     onnx_program(network, example, card.OUTPUT).save(str(exact), external_data=False)
     rounded.write_bytes(exact.read_bytes())
     to_int8(rounded)
-    cut = pre.TextReader(files / TOKENIZER)
+    cut = pre.TextReader(files / pre.TOKENIZER)
     encoders: dict[str, Callable[[], NDArray[np.float32]]] = {
         PEER: lambda: by_torch(network, files, texts),
         "MiniLM, onnxruntime, 64 pieces, float32": lambda: in_session(exact, pieces(cut, texts)),
         OURS: lambda: in_session(rounded, pieces(cut, texts)),
-        "words, as served": lambda: in_session(onnx_file(models[0], "text"), models[0].text_reader()(texts)),
+        "words, as served": lambda: in_session(
+            card.network_file(models[0].folder, "text"), models[0].text_reader()(texts)
+        ),
         "words and MiniLM int8, as served": lambda: in_session(
-            onnx_file(models[1], "text"), models[1].text_reader()(texts)
+            card.network_file(models[1].folder, "text"), models[1].text_reader()(texts)
         ),
     }
     rows: list[dict[str, Any]] = []
@@ -169,10 +169,10 @@ def by_torch(network: MiniLm, files: Path, texts: Sequence[str]) -> NDArray[np.f
     """As sentence-transformers does it."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(files / TOKENIZER))
+    tokenizer = Tokenizer.from_file(str(files / pre.TOKENIZER))
     tokenizer.enable_truncation(256)
     tokenizer.enable_padding(length=None)
-    found = np.zeros((len(texts), 384), np.float32)
+    found = np.zeros((len(texts), WIDTH), np.float32)
     order = np.argsort([-len(text) for text in texts], kind="stable")
     with torch.no_grad():
         for start in range(0, len(order), 32):
@@ -187,15 +187,16 @@ def pieces(reader: pre.TextReader, texts: Sequence[str]) -> dict[str, NDArray[np
 
 
 def in_session(path: Path, inputs: Mapping[str, NDArray[np.int32]]) -> NDArray[np.float32]:
-    chosen = onnxruntime.SessionOptions()
-    chosen.intra_op_num_threads = THREADS
-    session = onnxruntime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
+    session = session_of(path, THREADS)
     ((name, values),) = inputs.items()
     return np.concatenate([session.run(None, {name: values[i : i + 64]})[0] for i in range(0, len(values), 64)])
 
 
-def onnx_file(model: card.Manifest, name: str) -> Path:
-    return model.folder / card.TRITON / name / "1" / "model.onnx"
+def session_of(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    chosen = onnxruntime.SessionOptions()
+    chosen.intra_op_num_threads = threads
+    chosen.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), chosen, providers=["CPUExecutionProvider"])
 
 
 def per_second(call: Callable[[], object], rows: int) -> float:

@@ -23,6 +23,7 @@ from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.preprocessing import TOKENIZER
 from freshet.representation.repository import MOST_ROWS
 from freshet.representation.start import WEIGHTS
 from freshet.representation.train import Trained
@@ -98,7 +99,7 @@ def export(
             for tensor in served.module.state_dict().values():
                 digest.update(tensor.contiguous().numpy().tobytes())
         if trained.text.reader.tokenizer is not None:
-            shutil.copyfile(trained.text.reader.tokenizer, folder / card.TOKENIZER)
+            shutil.copyfile(trained.text.reader.tokenizer, folder / TOKENIZER)
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
         np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
         version = f"m{digest.hexdigest()[:12]}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from freshet.representation.manifest import Weights
 
 app = typer.Typer(add_completion=False, help="Write a trained model anew: smaller weights, another backend.")
 
@@ -18,7 +20,7 @@ def export(
         ".freshet/models"
     ),
     weights: Annotated[
-        Literal["float32", "int8"] | None,
+        Weights | None,
         typer.Option(
             help="int8: matrices of large networks rounded to 8 bits, a text encoder twice as fast. Its vectors "
             "differ, so it is a version of its own. [default: the model's]"

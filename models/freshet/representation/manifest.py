@@ -13,18 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
-from freshet.representation.preprocessing import TextReader
+from freshet.representation.preprocessing import TOKENIZER, TextReader
 
 FORMAT = 3
 FILE = "model.json"
 GOLDEN = "golden.npz"
-TOKENIZER = "tokenizer.json"
-"""Where the text encoder reads word pieces: the tokeniser's file."""
 TRITON = "triton"
 OUTPUT = "vector"
 """What every served model calls what it gives."""
 SENTIMENT = "sentiment"
 """Name of the served model that judges reviews."""
+Weights = Literal["float32", "int8"]
 ENCODED = (Modality.TEXT, Modality.IMAGE, Modality.PRICE, Modality.REVIEWS)
 """The modalities that have an encoder, in the order of the fusion's `present` columns."""
 SERVED = (*(modality.value for modality in ENCODED), "fusion", "caption")
@@ -44,7 +43,7 @@ class Manifest(BaseModel):
     format: int = FORMAT
     model_version: str
     segments: tuple[SegmentEntry, ...]
-    weights: Literal["float32", "int8"] = "float32"
+    weights: Weights = "float32"
     """int8: the matrices of large networks are rounded, and served so."""
     typical_prices: dict[str, float]
     """Median log price per category; under "" that of the whole catalogue."""
@@ -113,6 +112,11 @@ def load(folder: Path) -> Manifest:
                 f"{folder / name} is not the file that {FILE} describes (cut short, or of another version)"
             )
     return manifest.model_copy(update={"folder": folder})
+
+
+def network_file(folder: Path, name: str) -> Path:
+    """The ONNX file of one of the networks in a model's folder."""
+    return folder / TRITON / name / "1" / "model.onnx"
 
 
 def golden_inputs(golden: Mapping[str, NDArray[np.generic]], name: str) -> dict[str, NDArray[np.generic]]:

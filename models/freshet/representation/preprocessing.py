@@ -31,6 +31,8 @@ TEXT_BUCKETS = 2**16
 TEXT_LENGTH = 160
 """Tokens read of one text: words first, pairs of words after."""
 TEXT_WORDS = 96
+TOKENIZER = "tokenizer.json"
+"""In a folder of a sentence encoder's files, and of a model that has one: how texts fall into pieces."""
 PIECES = 64
 """Word pieces read of one text, for a sentence encoder."""
 HASHED_WORDS = 256
@@ -108,7 +110,7 @@ class TextReader:
         if self._pieces is None:
             return found
         pieces = np.zeros((len(texts), PIECES), dtype=np.int32)
-        # What is longer is more than so many pieces; half a surrogate pair is no character.
+        # No more of a text is read than this. Half a surrogate pair is no character.
         cut = [text[: 40 * PIECES].encode("utf-8", "ignore").decode() for text in texts]
         for row, read in enumerate(self._pieces.encode_batch(cut)):
             if texts[row].strip():

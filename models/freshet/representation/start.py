@@ -49,7 +49,7 @@ def read_start(folder: Path) -> Start:
     with np.load(manifest.folder / WEIGHTS) as arrays:
         state = dict(arrays)
     words = None
-    for initializer in onnx.load(str(manifest.folder / card.TRITON / "text" / "1" / "model.onnx")).graph.initializer:
+    for initializer in onnx.load(str(card.network_file(manifest.folder, "text"))).graph.initializer:
         if len(initializer.dims) == 2 and initializer.dims[0] == TEXT_BUCKETS + 1:
             words = numpy_helper.to_array(initializer).astype(np.float32)
     return Start(state, words)

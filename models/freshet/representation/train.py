@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from freshet.errors import ConfigurationError
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
-from freshet.representation.encoders.minilm import TOKENIZER, WIDTH, load_minilm, text_folder
+from freshet.representation.encoders.minilm import WIDTH, load_minilm, text_folder
 from freshet.representation.encoders.price import PriceEncoder
 from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.sentiment import SentimentModel
@@ -27,7 +27,6 @@ from freshet.representation.inputs import Inputs, prepare, typical_prices
 from freshet.representation.losses import LOSSES
 from freshet.representation.networks import Networks, check_names
 from freshet.representation.options import BATCH, STEPS, TrainingOptions
-from freshet.representation.preprocessing import TextReader
 from freshet.representation.runs import Checkpoint, Epoch, Run
 from freshet.representation.sentiment import fit, rated
 from freshet.representation.start import Start
@@ -156,7 +155,7 @@ def prepared(
     torch.set_num_threads(options.threads)
     advanced("text", 0.0)
     folder = text_folder(options.text)
-    reader = TextReader(folder / TOKENIZER if folder is not None else None)
+    reader = pre.TextReader(folder / pre.TOKENIZER if folder is not None else None)
     tokens = reader([pre.product_text(product) for product in data.products])["tokens"]
     said = Sentences(load_minilm(folder), WIDTH) if folder is not None else None
     sentences = said.fit(tokens) if said is not None else None
@@ -172,7 +171,7 @@ def _text_encoder(
     tokens: NDArray[np.int32],
     options: TrainingOptions,
     start: Start | None,
-    reader: TextReader,
+    reader: pre.TextReader,
     said: Sentences | None,
     sentences: NDArray[np.float32] | None,
 ) -> TextEncoder:

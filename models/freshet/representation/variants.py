@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -22,12 +21,11 @@ from freshet.errors import ConfigurationError
 from freshet.representation import manifest as card
 from freshet.representation import repository
 
-Weights = Literal["float32", "int8"]
 LEAST_BYTES = 2**20
 """Networks of smaller matrices than this gain nothing by eight bits."""
 
 
-def variant(folder: Path, out: Path, weights: Weights | None = None, backend: str | None = None) -> card.Manifest:
+def variant(folder: Path, out: Path, weights: card.Weights | None = None, backend: str | None = None) -> card.Manifest:
     """Write the model in `folder` anew under `out`, and point `out`/current at it. The same choice, the same version.
 
     int8: matrices of large networks are rounded to 8 bits per output, and what they are multiplied by on the way
@@ -46,7 +44,7 @@ def variant(folder: Path, out: Path, weights: Weights | None = None, backend: st
         shutil.copytree(model.folder, written)
         golden = model.golden()
         for name in model.served if weights != model.weights else ():
-            path = written / card.TRITON / name / "1" / "model.onnx"
+            path = card.network_file(written, name)
             if _matrix_bytes(path) >= LEAST_BYTES:
                 to_int8(path)
                 golden[f"{name}/{card.OUTPUT}"] = run(path, card.golden_inputs(golden, name))

@@ -109,7 +109,8 @@ class Retriever:
         rows: list[int] = []
         if len(self._near) < REMEMBERED:
             for row in (begin + np.flatnonzero(mirror.live[begin:end])).tolist():
-                if not self._known(row, self._settings.candidates_per_source // 2):
+                near = self._known(row)
+                if near is None or not (near.whole or len(near.rows) >= self._settings.candidates_per_source // 2):
                     rows.append(row)
                     if len(rows) == most:
                         end = row + 1
@@ -242,17 +243,19 @@ class Retriever:
         return int(self._mirror.changed_at[unsettled].min()) - 1 if len(unsettled) else self._mirror.changes
 
     def _recall(self, row: int, least: int) -> Near | None:
-        if not self._known(row, least):
+        """What is remembered, where it is true still of at least so many near the row, or of all there are."""
+        near = self._known(row)
+        if near is None or not (near.whole or int((self._mirror.changed_at[near.rows] <= near.at).sum()) >= least):
             return None
         self._near.move_to_end(row)
-        return self._near[row]
+        return near
 
-    def _known(self, row: int, least: int) -> bool:
-        """Whether what is remembered is true still of the row, and of at least so many near it or all there are."""
+    def _known(self, row: int) -> Near | None:
+        """What is remembered, if the row is still where it was. Of those near it some may have changed."""
         mirror, near = self._mirror, self._near.get(row)
         if near is None or mirror.changed_at[row] > near.at or near.at < mirror.logged_since:
-            return False
-        return near.whole or int((mirror.changed_at[near.rows] <= near.at).sum()) >= least
+            return None
+        return near
 
     def _keep(self, row: int, near: Near) -> None:
         self._near[row] = Near(near.rows.astype(np.int32), near.at, near.whole)

@@ -18,14 +18,14 @@ from freshet.representation.encoders import minilm
 from freshet.representation.encoders.text import Sentences, SentenceTextEncoder
 from freshet.representation.export import export
 from freshet.representation.options import TrainingOptions
-from freshet.representation.preprocessing import PIECES, TEXT_LENGTH, TextReader
+from freshet.representation.preprocessing import PIECES, TEXT_LENGTH, TOKENIZER, TextReader
 from freshet.representation.train import Trained, prepared, train
 from freshet.representation.variants import run, variant
 
 try:
     FOLDER = minilm.text_folder("minilm")
     assert FOLDER is not None
-    READER = TextReader(FOLDER / minilm.TOKENIZER)
+    READER = TextReader(FOLDER / TOKENIZER)
 except ConfigurationError as error:
     pytest.skip(f"no sentence encoder here: {error}", allow_module_level=True)
 

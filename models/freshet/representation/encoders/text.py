@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,8 +34,7 @@ class TextEncoder(nn.Module):
 
     def encode(self, tokens: NDArray[np.int32], sentences: NDArray[np.float32] | None = None) -> Tensor:
         """Any number of texts, (texts, size + terms). `sentences` are what `Sentences` said of them, if known."""
-        with torch.no_grad():
-            return torch.cat([self(torch.from_numpy(tokens[i : i + 1_024])) for i in range(0, len(tokens), 1_024)])
+        return _batched(self, 1_024, tokens)
 
 
 class Sentences(nn.Module):
@@ -51,18 +52,19 @@ class Sentences(nn.Module):
 
     def forward(self, pieces: Tensor) -> Tensor:
         """pieces int32 (B, n), 0 is padding → float32 (B, width)."""
-        said = (pieces != 0).any(dim=1, keepdim=True).float()
-        return unit(self.network(pieces) - self.mean) * said
+        return self._beside_mean(pieces, self.network(pieces))
 
     def fit(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
         """Take the mean of these texts, and give what it says of them, (texts, width)."""
         pieces = torch.from_numpy(tokens[:, TEXT_LENGTH:])
-        with torch.no_grad():
-            found = torch.cat([self.network(pieces[i : i + AT_ONCE]) for i in range(0, len(pieces), AT_ONCE)])
-            said = (pieces != 0).any(dim=1)
-            self.mean = found[said].mean(dim=0) if bool(said.any()) else self.mean
-            sentences: NDArray[np.float32] = (unit(found - self.mean) * said[:, None]).numpy()
+        found = _batched(self.network, AT_ONCE, tokens[:, TEXT_LENGTH:])
+        said = (pieces != 0).any(dim=1)
+        self.mean = found[said].mean(dim=0) if bool(said.any()) else self.mean
+        sentences: NDArray[np.float32] = self._beside_mean(pieces, found).numpy()
         return sentences
+
+    def _beside_mean(self, pieces: Tensor, found: Tensor) -> Tensor:
+        return unit(found - self.mean) * (pieces != 0).any(dim=1, keepdim=True).float()
 
 
 class SentenceTextEncoder(TextEncoder):
@@ -82,17 +84,20 @@ class SentenceTextEncoder(TextEncoder):
 
     def encode(self, tokens: NDArray[np.int32], sentences: NDArray[np.float32] | None = None) -> Tensor:
         if sentences is None:
-            with torch.no_grad():
-                parts = [self(torch.from_numpy(tokens[i : i + AT_ONCE])) for i in range(0, len(tokens), AT_ONCE)]
-            return torch.cat(parts)
-        known = torch.from_numpy(sentences)
-        with torch.no_grad():
-            parts = [
-                self._with(torch.from_numpy(tokens[i : i + 1_024]), known[i : i + 1_024])
-                for i in range(0, len(tokens), 1_024)
-            ]
-        return torch.cat(parts)
+            return _batched(self, AT_ONCE, tokens)
+        return _batched(self._with, 1_024, tokens, sentences)
 
     def _with(self, tokens: Tensor, sentences: Tensor) -> Tensor:
         words = super().forward(tokens[:, :TEXT_LENGTH])
         return torch.cat([words[:, : self.size] + sentences @ self.adds, words[:, self.size :]], dim=1)
+
+
+def _batched(network: Callable[..., Tensor], rows: int, *inputs: NDArray[np.generic]) -> Tensor:
+    """What it gives of all rows, so many at once."""
+    with torch.no_grad():
+        return torch.cat(
+            [
+                network(*(torch.from_numpy(each[start : start + rows]) for each in inputs))
+                for start in range(0, len(inputs[0]), rows)
+            ]
+        )
