@@ -28,6 +28,7 @@ from rich.console import Console
 from benchmarks.models import model_folder
 from benchmarks.report import report
 from freshet import bootstrap
+from freshet.adapters.kafka import topic_bounds
 from freshet.domain.products import Product
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import ConfigurationError, StackError
@@ -39,7 +40,7 @@ from freshet.ports import ProgressStore
 from freshet.representation import preprocessing as pre
 from freshet.representation.manifest import ENCODED, Manifest
 from freshet.settings import Settings
-from freshet.stream.lag import lag_of, read_ends, worker_topics
+from freshet.stream.lag import lag_of, worker_topics
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CHUNK = 128
@@ -114,7 +115,7 @@ class Remaining:
 
     def __init__(self, settings: Settings, store: ProgressStore, worker: str) -> None:
         self._store, self._worker = store, worker
-        self._ends = read_ends(settings.kafka_url, worker_topics(settings.topics)[worker])
+        self._ends = topic_bounds(settings.kafka_url, worker_topics(settings.topics)[worker])
 
     def left(self) -> int:
         return sum(row.lag_records for row in lag_of(self._worker, self._store.progress(self._worker), self._ends))

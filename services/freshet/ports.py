@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freshet.domain.products import ProductState
-from freshet.domain.progress import Advance, Position, Progress
+from freshet.domain.progress import Advance, Position, Progress, Published
 from freshet.domain.representations import Layout, Matrix, Modality, Vector
 from freshet.domain.reviews import ReviewSummary, StoredReview, Window
 
@@ -116,6 +116,10 @@ class CatalogStore(ProgressStore, Protocol):
         """One transaction. Raises ProgressConflict, and writes nothing, when an advance does not fit."""
         ...
 
+    def note_published(self, published: Mapping[tuple[str, int], Published]) -> None:
+        """Join this to what is known by (topic, partition), in a transaction of its own: it follows publishing."""
+        ...
+
     def product_ids(self, after: str, limit: int) -> list[str]:
         """Known products in order of id, for listings and replays."""
         ...
@@ -162,6 +166,10 @@ class ServingStore(Protocol):
         ...
 
     def progress(self, worker: str) -> Mapping[tuple[str, int], Progress]: ...
+
+    def published(self) -> Mapping[tuple[str, int], Published]:
+        """What the catalogue worker has published, by (topic, partition) of the records that caused it."""
+        ...
 
     def profile(self, user_id: str) -> bytes | None: ...
 

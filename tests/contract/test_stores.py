@@ -19,7 +19,7 @@ import pytest
 
 from freshet.adapters import memory, sql
 from freshet.domain.products import Image, ProductState, Stamped, Version
-from freshet.domain.progress import Advance, Position, Progress
+from freshet.domain.progress import Advance, Position, Progress, Published
 from freshet.domain.representations import Modality
 from freshet.domain.reviews import WINDOW_US, ReviewSummary, StoredReview, Weighed, Window
 from freshet.errors import ProgressConflict
@@ -462,6 +462,20 @@ def test_an_open_serving_store_reads_the_newest_commit(backend: Backend) -> None
         profiles.apply("profiles", [ProfileRow("u", bytes([offset]), 1)], [], [advance(offset, offset + 1)])
         assert serving.profile("u") == bytes([offset])
         assert serving.progress("profiles")[TOPIC, 0].next_offset == offset + 1
+
+
+def test_what_was_published_only_grows_and_shows_in_an_open_serving_store(backend: Backend) -> None:
+    serving, catalog, other = backend.serving(), backend.catalog(), backend.catalog()
+    assert serving.published() == {}
+    before = serving.change_counter()
+    catalog.note_published({(TOPIC, 0): Published(5, {0: 7, 3: 2}), ("reviews", 1): Published(1, {})})
+    assert serving.change_counter() != before
+    other.note_published({(TOPIC, 0): Published(9, {3: 1, 4: 8})})
+    catalog.note_published({(TOPIC, 0): Published(2, {0: 6})})
+    assert serving.published() == {
+        (TOPIC, 0): Published(9, {0: 7, 3: 2, 4: 8}),
+        ("reviews", 1): Published(1, {}),
+    }
 
 
 def test_thousands_of_rows_in_one_call(backend: Backend) -> None:

@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 from line import Line
 from replay import wait_applied
 
-from freshet.stream.lag import read_ends
+from freshet.adapters.kafka import topic_bounds
 from freshet.v1 import ingestion_service_pb2 as pb
 from freshet.v1 import ingestion_service_pb2_grpc as rpc
 from freshet.v1.interaction_pb2 import Interaction
@@ -91,7 +91,7 @@ def violations_of(error: grpc.RpcError) -> list[error_details_pb2.BadRequest.Fie
 
 def ends(line: Line) -> dict[tuple[str, int], tuple[int, int]]:
     topics = line.settings.topics
-    return read_ends(line.settings.kafka_url, [topics.products, topics.reviews, topics.interactions])
+    return topic_bounds(line.settings.kafka_url, [topics.products, topics.reviews, topics.interactions])
 
 
 @pytest.mark.parametrize("name", BAD_EVENTS)

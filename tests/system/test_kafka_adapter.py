@@ -9,7 +9,15 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.partitioner import murmur2
 
-from freshet.adapters.kafka import RECORD_BYTES, Producer, Reader, ReadRecord, bootstrap_servers, ensure_topics
+from freshet.adapters.kafka import (
+    RECORD_BYTES,
+    Producer,
+    Reader,
+    ReadRecord,
+    bootstrap_servers,
+    ensure_topics,
+    topic_bounds,
+)
 from freshet.errors import ConfigurationError, DependencyDown, TooLarge
 from freshet.settings import Topics
 
@@ -83,3 +91,23 @@ def test_a_reader_sees_the_whole_topic_and_knows_when_it_has_caught_up(kafka: st
     assert seen[-1].position == place
     reader.stop()
     producer.close()
+
+
+def test_where_topics_begin_and_end_is_told_while_a_reader_waits_for_more(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka)
+    place = producer.publish(topics.representations, "p", b"x").result(timeout=10)
+    read = threading.Event()
+    reader = Reader(kafka, topics.representations, lambda _: read.set())
+    reader.start()
+    assert read.wait(20)
+    for _ in range(20):
+        bounds = topic_bounds(kafka, [topics.representations, "no-such-topic"])
+        assert bounds == {(topics.representations, n): (0, int(n == place.partition)) for n in range(topics.partitions)}
+    assert topic_bounds(kafka, ["no-such-topic"]) == {}
+    reader.stop()
+    producer.close()
+
+
+def test_a_broker_that_is_away_has_no_ends() -> None:
+    with pytest.raises(DependencyDown, match="kafka"):
+        topic_bounds("kafka://127.0.0.1:1", ["t"], timeout_seconds=0.5)

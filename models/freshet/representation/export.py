@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +155,7 @@ def write_onnx(served: Served, path: Path) -> None:
 def onnx_program(module: nn.Module, inputs: Mapping[str, Tensor], output: str) -> torch.onnx.ONNXProgram:
     """The network as ONNX, for batches of 1 to MOST_ROWS. `inputs` are examples, by name, with the batch first."""
     batch = torch.export.Dim("batch", min=1, max=MOST_ROWS)
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with warnings.catch_warnings(), _collection_paused(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,
@@ -168,6 +170,18 @@ def onnx_program(module: nn.Module, inputs: Mapping[str, Tensor], output: str) -
     if program is None:
         raise RuntimeError(f"torch.onnx.export gave nothing for {output}")
     return program
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No garbage collection: up to CPython 3.11.7 one that lets another thread parse breaks `ast.parse` (gh-106905)."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 class _quiet:

@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from freshet.adapters.kafka import Producer, bootstrap_servers
+from freshet.adapters.kafka import Producer, bootstrap_servers, topic_bounds
 from freshet.codec import wire
 from freshet.domain.progress import Position
 from freshet.errors import DependencyDown, NotFound
@@ -46,9 +46,9 @@ def read_letters(
 
     With `newest`, at most so many of the last ones of each partition.
     """
+    bounds = _bounds(kafka_url, topic, timeout_seconds)
     with _consumer(kafka_url) as consumer:
-        for partition in _partitions(consumer, topic, timeout_seconds):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout_seconds)
+        for partition, (low, high) in bounds.items():
             if high > low:
                 start = OFFSET_BEGINNING if newest is None else max(low, high - newest)
                 consumer.assign([TopicPartition(topic, partition, start)])
@@ -61,15 +61,12 @@ def read_letter(kafka_url: str, topic: str, name: str, timeout_seconds: float = 
     partition, _, offset = name.partition("/")
     if not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in (partition, offset)):
         raise missing
+    low, high = _bounds(kafka_url, topic, timeout_seconds).get(int(partition), (0, 0))
+    if not low <= int(offset) < high:
+        raise missing
     with _consumer(kafka_url) as consumer:
-        if int(partition) not in _partitions(consumer, topic, timeout_seconds):
-            raise missing
-        place = TopicPartition(topic, int(partition), int(offset))
-        low, high = consumer.get_watermark_offsets(place, timeout=timeout_seconds)
-        if not low <= place.offset < high:
-            raise missing
-        consumer.assign([place])
-        letter = next(_until(consumer, place.offset + 1, timeout_seconds), None)
+        consumer.assign([TopicPartition(topic, int(partition), int(offset))])
+        letter = next(_until(consumer, int(offset) + 1, timeout_seconds), None)
     if letter is None or letter.name != name:
         raise missing
     return letter
@@ -96,11 +93,12 @@ def _consumer(kafka_url: str) -> Iterator[Consumer]:
         consumer.close()
 
 
-def _partitions(consumer: Consumer, topic: str, timeout_seconds: float) -> list[int]:
-    listed = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
-    if listed.error is not None:
+def _bounds(kafka_url: str, topic: str, timeout_seconds: float) -> dict[int, tuple[int, int]]:
+    """First and end offset by partition."""
+    bounds = {number: bound for (_, number), bound in topic_bounds(kafka_url, [topic], timeout_seconds).items()}
+    if not bounds:
         raise NotFound(f"topic {topic!r} is not there; start the local stack or create the topics first")
-    return sorted(listed.partitions)
+    return bounds
 
 
 def _until(consumer: Consumer, end: int, timeout_seconds: float) -> Iterator[Letter]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from confluent_kafka import (
 from confluent_kafka import Producer as ConfluentProducer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._listoffsets import OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from freshet.domain.progress import Position
@@ -111,6 +112,32 @@ def ensure_topics(url: str, topics: Topics, timeout_seconds: float = 30.0) -> li
     except KafkaException as error:
         raise _dependency_down(error) from error
     return [topic.topic for topic in missing]
+
+
+def topic_bounds(
+    url: str, topics: Collection[str], timeout_seconds: float = 5.0
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """First and end offset by (topic, partition); topics that are not there are left out. Raises DependencyDown.
+
+    Asks as an administrator: a consumer's own question (`get_watermark_offsets`) stands behind its fetch that waits for
+    records, and may wait for ever past its timeout (confluentinc/librdkafka#2588, #4878; seen with 2.16).
+    """
+    admin = _admin(url)
+    try:
+        present = admin.list_topics(timeout=timeout_seconds).topics
+        places = [TopicPartition(name, n) for name in topics if name in present for n in present[name].partitions]
+        if not places:
+            return {}
+        bounds = []
+        for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):  # type: ignore[no-untyped-call]
+            asked = admin.list_offsets(dict.fromkeys(places, spec), request_timeout=timeout_seconds)
+            bounds.append({(place.topic, place.partition): future.result().offset for place, future in asked.items()})
+    except KafkaException as error:
+        raise _dependency_down(error) from error
+    firsts, ends = bounds
+    if min(firsts.values()) < 0 or min(ends.values()) < 0:
+        raise DependencyDown("kafka", f"no answer within {timeout_seconds:g} s where its partitions end")
+    return {place: (firsts[place], ends[place]) for place in sorted(ends)}
 
 
 class Producer:
@@ -255,6 +282,10 @@ class Reader:
 
     def start(self, timeout_seconds: float = 30.0) -> None:
         """Connect, note the end offsets and begin to read. Raises DependencyDown."""
+        bounds = topic_bounds(self._url, [self._topic], timeout_seconds)
+        if not bounds:
+            raise DependencyDown("kafka", f"topic {self._topic} is not there")
+        self.end = {number: end if end > first else 0 for (_, number), (first, end) in sorted(bounds.items())}
         consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap_servers(self._url),
@@ -270,34 +301,13 @@ class Reader:
             }
         )
         try:
-            metadata = consumer.list_topics(self._topic, timeout=timeout_seconds).topics[self._topic]
-            if metadata.error is not None:
-                raise DependencyDown("kafka", f"topic {self._topic}: {metadata.error.str()}")
-            partitions = sorted(metadata.partitions)
-            for number in partitions:
-                place = TopicPartition(self._topic, number)
-                low, high = consumer.get_watermark_offsets(place, timeout=timeout_seconds)
-                self.end[number] = high if high > low else 0
-            consumer.assign([TopicPartition(self._topic, n, self._start.get(n, OFFSET_BEGINNING)) for n in partitions])
+            consumer.assign([TopicPartition(self._topic, n, self._start.get(n, OFFSET_BEGINNING)) for n in self.end])
         except KafkaException as error:
             consumer.close()
             raise _dependency_down(error) from error
         self._consumer = consumer
         self._thread = threading.Thread(target=self._read, args=(consumer,), name=f"read-{self._topic}", daemon=True)
         self._thread.start()
-
-    def end_offsets(self, timeout_seconds: float = 1.0) -> dict[int, int]:
-        """The offset after the last record of each partition, as Kafka knows it now. Raises DependencyDown."""
-        if self._consumer is None:
-            raise DependencyDown("kafka", f"topic {self._topic} is not read yet")
-        try:
-            return {
-                number: self._consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout_seconds)[1]
-                for number in self.end
-            }
-        except (KafkaException, RuntimeError) as error:
-            # RuntimeError: the consumer was closed meanwhile.
-            raise DependencyDown("kafka", str(error)) from error
 
     def stop(self) -> None:
         self._stopping.set()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from freshet.domain import covisits
 from freshet.domain.products import live
-from freshet.domain.progress import Advance, Progress
+from freshet.domain.progress import Advance, Progress, Published
 from freshet.domain.representations import Matrix, pack, unpack
 from freshet.domain.reviews import StoredReview, Window
 from freshet.errors import ProgressConflict
@@ -34,6 +34,7 @@ class _State:
     profiles: dict[str, ProfileRow] = field(default_factory=dict)
     behaviour: dict[tuple[int, int], BehaviourRow] = field(default_factory=dict)
     applied: dict[str, dict[tuple[str, int], Progress]] = field(default_factory=dict)
+    published: dict[tuple[str, int], Published] = field(default_factory=dict)
 
 
 _STATES: dict[str, _State] = {}
@@ -145,6 +146,13 @@ class MemoryCatalogStore(_WorkerStore):
                     self._state.encodings[row.product_id, row.encoding.model_version] = _rounded(row.encoding)
             self._state.reviews.update((review.review_id, review) for review in reviews)
 
+    def note_published(self, published: Mapping[tuple[str, int], Published]) -> None:
+        with self._state.turn:
+            known = self._state.published
+            for place, new in published.items():
+                known[place] = known[place].joined(new) if place in known else new
+            self._state.commits += 1
+
     def product_ids(self, after: str, limit: int) -> list[str]:
         with self._state.turn:
             known = sorted(self._state.products)
@@ -198,6 +206,10 @@ class MemoryServingStore(_Store):
 
     def change_counter(self) -> int:
         return self._state.commits
+
+    def published(self) -> Mapping[tuple[str, int], Published]:
+        with self._state.turn:
+            return dict(self._state.published)
 
     def profile(self, user_id: str) -> bytes | None:
         with self._state.turn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -22,6 +23,25 @@ class Progress:
     partition: int
     next_offset: int
     event_time_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What records of a partition below `next_offset` changed has been published, if they changed anything.
+
+    It lies below `ends` in the representations topic, by that topic's partition.
+    """
+
+    next_offset: int
+    ends: Mapping[int, int]
+
+    def joined(self, other: Published) -> Published:
+        """Both: the later offset, and everything that either needs."""
+        ends = {
+            partition: max(self.ends.get(partition, 0), other.ends.get(partition, 0))
+            for partition in self.ends.keys() | other.ends.keys()
+        }
+        return Published(max(self.next_offset, other.next_offset), ends)
 
 
 @dataclass(frozen=True, slots=True)

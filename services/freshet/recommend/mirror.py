@@ -64,8 +64,6 @@ class Mirror:
         self.count = 0
         self.positions: dict[int, int] = {}
         """By partition of the topic: the offset after the last record read."""
-        self.sources: dict[tuple[str, int], int] = {}
-        """By (topic, partition) of what caused a change: the highest offset among the records read."""
         self.lexicon = Lexicon()
         self.event_time_us = 0
         self.other_model_records = 0
@@ -138,9 +136,6 @@ class Mirror:
             self.filled.set()
 
     def _take(self, message: stream_pb2.Representation, partition: int, offset: int) -> None:
-        if message.HasField("source"):
-            source = (message.source.topic, message.source.partition)
-            self.sources[source] = max(self.sources.get(source, -1), message.source.offset)
         if message.model_version != self.layout.model_version:
             self.other_model_records += 1
             return

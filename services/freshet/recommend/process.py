@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 import uvloop
@@ -87,7 +87,7 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
     first_uses = tracing.FirstUses()
     feeding = Feeding(mirror, loop, first_uses)
     reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
-    at_least = AtLeast(reads, mirror, settings.topics, lambda: _ends(reader))
+    at_least = AtLeast(reads, mirror, settings.topics)
     pulse = Pulse(reads, mirror)
     recommender = Recommender(
         settings=settings.recommend,
@@ -182,10 +182,6 @@ async def _measure(mirror: Mirror) -> None:
             measures.MIRROR_IGNORED.labels(reason).inc(count - told[reason])
             told[reason] = count
         await asyncio.sleep(MEASURE_SECONDS)
-
-
-async def _ends(reader: Reader) -> Mapping[int, int]:
-    return await asyncio.to_thread(reader.end_offsets)
 
 
 def _reader_failed(error: FreshetError) -> None:

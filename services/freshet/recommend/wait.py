@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
-from freshet.domain.progress import Position, Progress
+from freshet.domain.progress import Position, Progress, Published
 from freshet.errors import DependencyDown
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.reads import Reads
@@ -15,12 +15,9 @@ from freshet.settings import Topics
 
 POLL_SECONDS = 0.0005
 RETRY_SECONDS = 0.05
-SILENCE_SECONDS = 0.1
-"""A change that the catalogue worker applied and that caused no representation within this time is looked up
-by the end of the representations topic: it may have been a dead letter, or older than what was known."""
+LOOK_SECONDS = 1.0
 
-Ends: TypeAlias = Callable[[], Awaitable[Mapping[int, int]]]
-"""The offset after the last record of each partition of the representations topic, as Kafka knows it now."""
+T = TypeVar("T")
 _Applied: TypeAlias = Mapping[tuple[str, int], Progress]
 
 
@@ -28,26 +25,24 @@ _Applied: TypeAlias = Mapping[tuple[str, int], Progress]
 class _Waiter:
     positions: list[Position]
     done: asyncio.Future[None]
-    silent_since: float | None = None
-    looking: asyncio.Task[Mapping[int, int]] | None = None
-    ends: Mapping[int, int] | None = None
 
 
 @dataclass
-class _Known:
-    """What a worker had applied when the store's counter stood there."""
+class _Known(Generic[T]):
+    """What the store held when its counter stood there."""
 
+    value: T
     counter: int = -1
-    applied: _Applied = field(default_factory=dict)
 
 
 class AtLeast:
     """One poller for everybody who waits; it runs only while somebody does."""
 
-    def __init__(self, reads: Reads, mirror: Mirror, topics: Topics, ends: Ends) -> None:
-        self._reads, self._mirror, self._topics, self._ends = reads, mirror, topics, ends
+    def __init__(self, reads: Reads, mirror: Mirror, topics: Topics) -> None:
+        self._reads, self._mirror, self._topics = reads, mirror, topics
         self._waiters: list[_Waiter] = []
-        self._known = {"profiles": _Known(), "catalog": _Known()}
+        self._applied: _Known[_Applied] = _Known({})
+        self._published: _Known[Mapping[tuple[str, int], Published]] = _Known({})
         self._poller: asyncio.Task[None] | None = None
 
     @property
@@ -70,7 +65,7 @@ class AtLeast:
         except DependencyDown:
             pass
         else:
-            if self._reached(waiter, loop.time()):
+            if self._reached(waiter):
                 return True
         self._waiters.append(waiter)
         if self._poller is None or self._poller.done():
@@ -83,82 +78,61 @@ class AtLeast:
             return False
         finally:
             self._waiters.remove(waiter)
-            if waiter.looking is not None:
-                waiter.looking.cancel()
 
     async def _poll(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiters:
             try:
                 await self._look(self._waiters)
             except DependencyDown:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            now = loop.time()
             for waiter in self._waiters:
-                if not waiter.done.done() and self._reached(waiter, now):
+                if not waiter.done.done() and self._reached(waiter):
                     waiter.done.set_result(None)
             await asyncio.sleep(POLL_SECONDS)
 
     async def progress(self, timeout_seconds: float) -> _Applied:
         """How far the profile worker is now. Raises DependencyDown."""
-        await self._read("profiles", timeout_seconds)
-        return self._known["profiles"].applied
+        await self._read(self._applied, lambda: self._reads.store.progress("profiles"), timeout_seconds)
+        return self._applied.value
 
     async def _look(self, waiters: Sequence[_Waiter]) -> None:
-        """Read the progress that these wait for."""
+        """Read how far the workers are that these wait for. Raises DependencyDown."""
         topics = {position.topic for waiter in waiters for position in waiter.positions}
         if self._topics.interactions in topics:
-            await self._read("profiles", 1.0)
+            await self.progress(LOOK_SECONDS)
         if topics & {self._topics.products, self._topics.reviews}:
-            await self._read("catalog", 1.0)
+            await self._read(self._published, self._reads.store.published, LOOK_SECONDS)
 
-    async def _read(self, worker: str, timeout_seconds: float) -> None:
-        """Read progress again, if anything was committed since. The counter is read first: a later commit shows."""
-        store = self._reads.store
-        counter = await self._reads.call(timeout_seconds, store.change_counter)
-        if counter != self._known[worker].counter:
-            applied = await self._reads.call(timeout_seconds, store.progress, worker)
-            self._known[worker] = _Known(counter, applied)
+    async def _read(self, known: _Known[T], read: Callable[[], T], timeout_seconds: float) -> None:
+        """Read again, if anything was committed since. The counter is read first: a later commit shows."""
+        counter = await self._reads.call(timeout_seconds, self._reads.store.change_counter)
+        if counter != known.counter:
+            known.value = await self._reads.call(timeout_seconds, read)
+            known.counter = counter
 
-    def _reached(self, waiter: _Waiter, now: float) -> bool:
-        """Drops what is reached from the waiter's list; True when nothing is left."""
-        waiter.positions = [
-            position for position in waiter.positions if not self._position_reached(position, waiter, now)
-        ]
+    def _reached(self, waiter: _Waiter) -> bool:
+        """Leaves in the waiter's list what is still to come; True when nothing is."""
+        waiter.positions = [left for position in waiter.positions for left in self._left(position)]
         return not waiter.positions
 
-    def _position_reached(self, position: Position, waiter: _Waiter, now: float) -> bool:
-        topic, partition, offset = position.topic, position.partition, position.offset
-        if topic == self._topics.representations:
-            return self._mirror.positions.get(partition, 0) > offset
-        if topic == self._topics.interactions:
-            return _passed(self._known["profiles"].applied, topic, partition, offset)
-        if self._mirror.sources.get((topic, partition), -1) >= offset:
-            return True
-        return _passed(self._known["catalog"].applied, topic, partition, offset) and self._nothing_to_come(waiter, now)
+    def _left(self, position: Position) -> list[Position]:
+        """What must still be applied or read for this record to count.
 
-    def _nothing_to_come(self, waiter: _Waiter, now: float) -> bool:
-        """The record was applied, and no representation names it or a later one: has everything written been read?"""
-        if waiter.ends is not None:
-            return all(self._mirror.positions.get(partition, 0) >= end for partition, end in waiter.ends.items())
-        if waiter.silent_since is None:
-            waiter.silent_since = now
-        if waiter.looking is None:
-            if now - waiter.silent_since >= SILENCE_SECONDS:
-                waiter.looking = asyncio.get_running_loop().create_task(_ends(self._ends))
-        elif waiter.looking.done():
-            try:
-                waiter.ends = waiter.looking.result()
-            except DependencyDown:
-                waiter.looking, waiter.silent_since = None, now
-        return False
+        A change of the catalogue counts once what came of it is read: as soon as the worker has published that, the
+        record gives way to the places in the representations topic that the worker noted.
+        """
+        place = (position.topic, position.partition)
+        if position.topic == self._topics.representations:
+            return [] if self._read_up_to(position) else [position]
+        if position.topic == self._topics.interactions:
+            applied = self._applied.value.get(place)
+            return [] if applied is not None and applied.next_offset > position.offset else [position]
+        published = self._published.value.get(place)
+        if published is None or published.next_offset <= position.offset:
+            return [position]
+        last = [Position(self._topics.representations, partition, end - 1) for partition, end in published.ends.items()]
+        return [place for place in last if not self._read_up_to(place)]
 
-
-async def _ends(ends: Ends) -> Mapping[int, int]:
-    return await ends()
-
-
-def _passed(progress: _Applied, topic: str, partition: int, offset: int) -> bool:
-    at = progress.get((topic, partition))
-    return at is not None and at.next_offset > offset
+    def _read_up_to(self, position: Position) -> bool:
+        return self._mirror.positions.get(position.partition, 0) > position.offset

@@ -20,7 +20,7 @@ from freshet.adapters.kafka import Producer
 from freshet.codec import events, wire
 from freshet.domain import products, reviews
 from freshet.domain.products import Change, ProductState, Removal, Version
-from freshet.domain.progress import Position, Progress
+from freshet.domain.progress import Position, Progress, Published
 from freshet.domain.representations import Layout, pack
 from freshet.domain.reviews import Review, StoredReview
 from freshet.errors import InvalidInput, TooLarge
@@ -128,7 +128,8 @@ class CatalogWorker:
             kept = await asyncio.to_thread(self._store.load, sorted(again))
             changed += kept.values()
         with STAGE.labels("publish").time():
-            await self._publish(changed, {event.place: event for event in read.events})
+            ends = await self._publish(changed, {event.place: event for event in read.events})
+            await self._note_published([*batch.runs, *batch.repeated], ends)
         self._reported.clear()
 
     async def close(self) -> None:
@@ -241,8 +242,11 @@ class CatalogWorker:
         rest = [Encoded(row) for row in rows if not products.live(row.state)]
         return [each for chunk in done for each in chunk] + rest
 
-    async def _publish(self, rows: Sequence[CatalogRow], causes: Mapping[Position, _Event]) -> None:
-        """Publish and wait until Kafka has confirmed it. Products that were never whole have nothing to publish."""
+    async def _publish(self, rows: Sequence[CatalogRow], causes: Mapping[Position, _Event]) -> dict[int, int]:
+        """Publish, wait until Kafka has confirmed it, and return the offset after the last of each partition.
+
+        Products that were never whole have nothing to publish.
+        """
         topic = self._settings.topics.representations
         waiting = []
         for row in rows:
@@ -255,7 +259,18 @@ class CatalogWorker:
             value = wire.encode(representation(row, self._layout))
             publish = partial(self._producer.publish, topic, row.product_id, value)
             waiting.append(asyncio.wrap_future(tracing.publishing(topic, headers, publish, row.source)))
-        await asyncio.gather(*waiting)
+        ends: dict[int, int] = {}
+        for place in await asyncio.gather(*waiting):
+            ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
+        return ends
+
+    async def _note_published(self, runs: Sequence[Run], ends: Mapping[int, int]) -> None:
+        """Whoever waits for one of these records (`at_least`) has it once the topic is read up to `ends`."""
+        published: dict[tuple[str, int], Published] = {}
+        for run in runs:
+            place, new = (run.topic, run.partition), Published(run.next_offset, ends)
+            published[place] = published[place].joined(new) if place in published else new
+        await asyncio.to_thread(self._store.note_published, published)
 
 
 def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation:

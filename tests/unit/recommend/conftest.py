@@ -20,7 +20,7 @@ from freshet.codec.events import timestamp
 from freshet.domain import covisits, profiles
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.interactions import Kind
-from freshet.domain.progress import Advance, Position
+from freshet.domain.progress import Advance, Position, Published
 from freshet.domain.representations import Layout, Modality, Segment, pack
 from freshet.domain.scoring import RankingWeights
 from freshet.domain.searching import SearchWeights
@@ -181,10 +181,9 @@ class Shop:
         self.mirror = Mirror(LAYOUT, TOPICS.representations, capacity=4)
         self.index = Index()
         self.written = Written()
-        self.ends: dict[int, int] = {}
         self.reads = Reads(self.serving)
         self.pulse = Pulse(self.reads, self.mirror)
-        self.at_least = AtLeast(self.reads, self.mirror, TOPICS, self._ends)
+        self.at_least = AtLeast(self.reads, self.mirror, TOPICS)
         self.exposures = Exposures(self.written, TOPICS.exposures, limit=3)
         self.recommender = Recommender(
             settings=settings,
@@ -219,9 +218,6 @@ class Shop:
         self.server = Server(servicer, "127.0.0.1", 0)
         self.offsets: dict[int, int] = {}
         self.next_interaction = 0
-
-    async def _ends(self) -> Mapping[int, int]:
-        return self.ends
 
     def number(self, product_id: str) -> int:
         return self.store.product_numbers([product_id])[product_id]
@@ -261,6 +257,11 @@ class Shop:
 
     def product(self, product_id: str, text: int | Sequence[float], image: int = 0, **facts: Any) -> Position:
         return self.add(self.representation(product_id, text, image, **facts))
+
+    def published(self, below: tuple[str, int, int], ends: dict[int, int]) -> None:
+        """Noted as the catalogue worker notes it: records of (topic, partition) below an offset."""
+        topic, partition, next_offset = below
+        self.catalog.note_published({(topic, partition): Published(next_offset, ends)})
 
     async def did(self, user: str, *what: tuple[str, Kind]) -> Position:
         """Interactions applied as the profile worker applies them; oldest first. Returns the last one's place."""

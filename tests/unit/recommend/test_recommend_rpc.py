@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from freshet.codec.tokens import write_token
 from freshet.domain.interactions import Kind
-from freshet.domain.progress import Advance, Position
+from freshet.domain.progress import Position
 from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.settings import Topics
@@ -363,29 +363,38 @@ async def test_the_callers_deadline_is_shorter_than_the_wait(shop: Any) -> None:
 
 
 async def test_an_answer_waits_until_a_new_product_is_read(shop: Any) -> None:
-    source = Position(TOPICS.products, 2, 5)
-    asking = asyncio.create_task(recommend(shop, page_size=1, diversity=0.0, at_least=[write_token([source])]))
+    token = write_token([Position(TOPICS.products, 2, 5), Position(TOPICS.reviews, 1, 0)])
+    asking = asyncio.create_task(recommend(shop, page_size=1, diversity=0.0, at_least=[token]))
     await somebody_waits(shop)
-    shop.product(
-        "new-boot",
-        1,
-        time_us=1_800_000_000_000_000,
-        source=stream_pb2.Position(topic=source.topic, partition=2, offset=5),
-    )
+    read = shop.mirror.positions[0]
+    shop.published((TOPICS.products, 2, 6), {0: read + 1})
+    shop.published((TOPICS.reviews, 1, 1), {0: read + 2})
+    shop.product("new-boot", 1, time_us=1_800_000_000_000_000, review_count=0)
+    await asyncio.sleep(0)
+    assert not asking.done()
+    shop.product("new-boot", 1, time_us=1_800_000_000_000_000, review_count=1)
     response = await asking
     assert ids(response) == ["new-boot"]
     assert response.freshness.at_least_reached
     assert response.freshness.catalogue_event_time.seconds == 1_800_000_000
 
 
+async def test_a_change_is_not_reached_before_what_came_of_it_is_read_whatever_comes_later(shop: Any) -> None:
+    token = write_token([Position(TOPICS.products, 0, 3)])
+    shop.published((TOPICS.products, 0, 3), {})
+    early = await recommend(shop, at_least=[token], at_least_wait={"nanos": 30_000_000})
+    assert not early.freshness.at_least_reached, "the record before it was published, it was not"
+    shop.published((TOPICS.products, 0, 9), {0: shop.mirror.positions[0], 1: 1})
+    late = await recommend(shop, at_least=[token], at_least_wait={"nanos": 30_000_000})
+    assert not late.freshness.at_least_reached, "one partition was not read"
+    shop.add(shop.representation("far-boot", 1), partition=1)
+    assert (await recommend(shop, at_least=[token])).freshness.at_least_reached
+
+
 async def test_a_change_that_caused_no_representation_is_reached_too(shop: Any) -> None:
-    shop.catalog.apply("catalog", [], [], [Advance(TOPICS.products, 0, 0, 4, 0)])
-    shop.ends = dict(shop.mirror.positions)
+    shop.published((TOPICS.products, 0, 4), {})
     token = write_token([Position(TOPICS.products, 0, 3)])
     assert (await recommend(shop, at_least=[token])).freshness.at_least_reached
-    shop.ends = {0: shop.mirror.positions[0] + 1}
-    late = await recommend(shop, at_least=[token], at_least_wait={"nanos": 300_000_000})
-    assert not late.freshness.at_least_reached
 
 
 # --- what is down

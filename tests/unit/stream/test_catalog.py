@@ -20,7 +20,7 @@ from PIL import Image as Pictures
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
 from freshet.domain.products import Image
-from freshet.domain.progress import Position
+from freshet.domain.progress import Position, Published
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import DependencyDown, ImageRejected
 from freshet.representation.manifest import ENCODED, Manifest, SegmentEntry
@@ -104,8 +104,11 @@ class Kafka:
 
     def __init__(self) -> None:
         self.published: list[stream_pb2.Representation] = []
+        self.down = False
 
     def publish(self, topic: str, key: str, value: bytes, headers: Any = None) -> Future[Position]:
+        if self.down:
+            raise DependencyDown("kafka", "not there")
         self.published.append(stream_pb2.Representation.FromString(value))
         future: Future[Position] = Future()
         future.set_result(Position(topic, 0, len(self.published) - 1))
@@ -278,6 +281,31 @@ async def test_records_that_come_again_change_nothing_and_are_published_again() 
     again = await line.apply({topic: list(records) for topic, records in line.records.items()})
     assert again == [first]
     assert line.encoders.rows == rows
+
+
+async def test_what_was_published_of_a_batch_is_noted_for_each_of_its_partitions() -> None:
+    line = Line()
+    products, reviews = line.worker.topics
+    serving = bootstrap.serving_store(line.settings)
+    await line.send(event(upsert=boot()), event(upsert=boot(product_id="hat")), review("r1", "boot", 5.0, "lovely"))
+    assert serving.published() == {(products, 0): Published(2, {0: 2}), (reviews, 0): Published(1, {0: 2})}
+    # A dead letter, and a patch of what nobody has published, change nothing: that is noted too.
+    await line.send(b"\xff\xff\xff", review("r2", "unknown", 5.0, "lovely"))
+    assert serving.published() == {(products, 0): Published(3, {0: 2}), (reviews, 0): Published(2, {0: 2})}
+
+
+async def test_what_was_stored_and_not_published_is_noted_when_it_comes_again() -> None:
+    line = Line()
+    products, _ = line.worker.topics
+    serving = bootstrap.serving_store(line.settings)
+    line.kafka.down = True
+    with pytest.raises(DependencyDown):
+        await line.send(event(upsert=boot()))
+    assert line.worker.progress()[products, 0].next_offset == 1
+    assert serving.published() == {}
+    line.kafka.down = False
+    await line.apply({products: line.records[products]})
+    assert serving.published() == {(products, 0): Published(1, {0: 1})}
 
 
 async def test_a_review_is_encoded_once_and_its_replacement_takes_its_place() -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import bindparam, select, tuple_
 
 from freshet.adapters.sql import documents
 from freshet.adapters.sql.engine import Database
-from freshet.adapters.sql.progress import SqlStore, advance
+from freshet.adapters.sql.progress import SqlStore, advance, write_published
 from freshet.adapters.sql.tables import ENCODINGS, PRODUCTS, REVIEWS
-from freshet.domain.progress import Advance
+from freshet.domain.progress import Advance, Published
 from freshet.domain.representations import Matrix, unpack
 from freshet.domain.reviews import WINDOW_US, StoredReview, Window
 from freshet.ports import CatalogRow, Encoding
@@ -108,6 +108,9 @@ class SqlCatalogStore(SqlStore):
             self._database.upsert(connection, PRODUCTS, list(products.values()))
             self._database.upsert(connection, ENCODINGS, list(encodings.values()))
             self._database.upsert(connection, REVIEWS, list(kept_reviews.values()))
+
+    def note_published(self, published: Mapping[tuple[str, int], Published]) -> None:
+        write_published(self._database, published)
 
     def product_ids(self, after: str, limit: int) -> list[str]:
         with self._database.reading() as connection:

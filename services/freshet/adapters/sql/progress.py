@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from threading import Lock
@@ -9,8 +10,8 @@ from threading import Lock
 from sqlalchemy import Connection, bindparam, case, func, select, text, update
 
 from freshet.adapters.sql.engine import Database
-from freshet.adapters.sql.tables import APPLIED_OFFSETS, PRODUCT_NUMBERS
-from freshet.domain.progress import Advance, Progress
+from freshet.adapters.sql.tables import APPLIED_OFFSETS, PRODUCT_NUMBERS, PUBLISHED_OFFSETS
+from freshet.domain.progress import Advance, Progress, Published
 from freshet.errors import ProgressConflict
 
 REMEMBERED_NUMBERS = 200_000
@@ -34,6 +35,7 @@ _ADVANCE = (
         ),
     )
 )
+_PUBLISHED = select(*PUBLISHED_OFFSETS.c)
 _BEGIN = text(
     "INSERT INTO applied_offsets (worker, topic, partition, next_offset, event_time_us)"
     " VALUES (:of_worker, :of_topic, :of_partition, :to_offset, :time_us) ON CONFLICT DO NOTHING"
@@ -44,6 +46,25 @@ def read_progress(database: Database, worker: str) -> dict[tuple[str, int], Prog
     with database.reading() as connection:
         rows = connection.execute(_OF_WORKER, {"worker": worker}).fetchall()
     return {(row[0], row[1]): Progress(*row) for row in rows}
+
+
+def read_published(connection: Connection) -> dict[tuple[str, int], Published]:
+    rows = connection.execute(_PUBLISHED).fetchall()
+    return {
+        (topic, partition): Published(next_offset, {int(place): end for place, end in json.loads(ends).items()})
+        for topic, partition, next_offset, ends in rows
+    }
+
+
+def write_published(database: Database, published: Mapping[tuple[str, int], Published]) -> None:
+    with database.writing() as connection:
+        database.lock(connection, PUBLISHED_OFFSETS)
+        known = read_published(connection)
+        rows = []
+        for place, new in published.items():
+            joined = known[place].joined(new) if place in known else new
+            rows.append((*place, joined.next_offset, json.dumps(joined.ends)))
+        database.upsert(connection, PUBLISHED_OFFSETS, rows)
 
 
 def advance(connection: Connection, worker: str, advances: Sequence[Advance]) -> None:

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sqlalchemy import bindparam, select
 
 from freshet.adapters.sql.engine import Database
-from freshet.adapters.sql.progress import read_progress
+from freshet.adapters.sql.progress import read_progress, read_published
 from freshet.adapters.sql.tables import BEHAVIOUR, PROFILES
 from freshet.domain.covisits import summed_trends
-from freshet.domain.progress import Progress
+from freshet.domain.progress import Progress, Published
 
 _TRENDING = (
     select(BEHAVIOUR.c.number, BEHAVIOUR.c.trend)
@@ -34,6 +34,10 @@ class SqlServingStore:
 
     def progress(self, worker: str) -> Mapping[tuple[str, int], Progress]:
         return read_progress(self._database, worker)
+
+    def published(self) -> Mapping[tuple[str, int], Published]:
+        with self._database.reading() as connection:
+            return read_published(connection)
 
     def profile(self, user_id: str) -> bytes | None:
         columns = PROFILES.c

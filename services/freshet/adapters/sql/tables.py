@@ -112,3 +112,12 @@ APPLIED_OFFSETS = Table(
     Column("next_offset", Big, nullable=False),
     Column("event_time_us", Big, nullable=False),
 )
+
+PUBLISHED_OFFSETS = Table(
+    "published_offsets",
+    METADATA,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("next_offset", Big, nullable=False),
+    Column("ends", Text, nullable=False),
+)
