@@ -166,7 +166,7 @@ def train(
         if held is not None:
             progress.update(bar, description="judging")
             choices = (CHOICES if tune else {}) if places["hm"] is not None else CATALOGUE_CHOICES
-            ranking, found = _judge(trained, options, held, ranking, choices)
+            ranking, found = weigh(trained, options, held, ranking, choices)
             metrics |= {"valid_hit_rate_10": found.hit_rate, "valid_ndcg_10": found.ndcg}
         progress.update(bar, description="export")
         manifest = export(trained, read, options, out, ranking, metrics, backend)
@@ -199,7 +199,7 @@ def _read(data: str | None, hm: str | None) -> tuple[TrainingData, Held | None]:
     return (without_targets(read, held), held) if held is not None else (read, None)
 
 
-def _judge(
+def weigh(
     trained: Trained,
     options: TrainingOptions,
     held: Held,
@@ -208,11 +208,10 @@ def _judge(
 ) -> tuple[dict[str, float], Quality]:
     """The best ranking weights of `choices`, beginning with `ranking`, and what they reach on held-out purchases."""
     from freshet.domain.affinity import AffinityRules
-    from freshet.domain.representations import Layout, Modality, Segment
     from freshet.domain.scoring import ranking_weights
     from freshet.representation import evaluation
 
-    layout = Layout("trained", tuple(Segment(name, getattr(options.sizes, name.value)) for name in Modality))
+    layout = options.sizes.layout("trained")
     catalogue = evaluation.known(layout, trained.vectors(), held.users, held.items, AffinityRules())
     judged = held.sample(JUDGED, options.seed)
 

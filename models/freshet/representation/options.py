@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError
 
 BATCH = 256
@@ -45,6 +46,10 @@ class Sizes(_Values):
     def fused(self) -> tuple[int, int, int, int]:
         """What the fusion takes of them."""
         return self.text, self.image, self.price, self.reviews
+
+    def layout(self, model_version: str) -> Layout:
+        """A whole vector's segments."""
+        return Layout(model_version, tuple(Segment(name, getattr(self, name.value)) for name in Modality))
 
 
 class TrainingOptions(_Values):

@@ -6,15 +6,16 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from typer.core import TyperGroup
 
 from freshet.errors import ConfigurationError
 from freshet.evaluate.held_out import HeldOut, read_held_out
@@ -25,7 +26,17 @@ from freshet.evaluate.suites import Report, Row, Suite
 from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
 from freshet.ingest.sources import hm_interactions, hm_products
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure the quality of recommendations.")
+
+class _Ways(TyperGroup):
+    """The ways of measuring by name; a folder in a name's place is a shop's own."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and Path(args[0]).is_dir():
+            args = ["shop", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_Ways, add_completion=False, no_args_is_help=True, help="Measure the quality of recommendations.")
 DATASETS = Path("../shared/data")
 PROTOCOL = (
     "P1: model and profiles from train alone; train and valid left out of every ranking; one test purchase a user; "
@@ -102,6 +113,12 @@ def live(
         )
 
 
+Seeds = Annotated[
+    int, typer.Option(min=0, help="Where networks are trained at random: over so many seeds; 0 leaves them out.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="End with one JSON object.")]
+
+
 def _suite_command(name: str) -> None:
     """Add `freshet evaluate NAME`."""
     suite = SUITES[name]
@@ -111,31 +128,60 @@ def _suite_command(name: str) -> None:
         data: Annotated[
             Path, typer.Option(envvar="FRESHET_DATASETS", help="The folder that holds the data sets.")
         ] = DATASETS,
-        seeds: Annotated[
-            int,
-            typer.Option(min=0, help="Where networks are trained at random: over so many seeds; 0 leaves them out."),
-        ] = 3,
-        as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
+        seeds: Seeds = 3,
+        as_json: AsJson = False,
     ) -> None:
-        console = Console(stderr=True, highlight=False)
         directory = data / suite.folder
         if not directory.is_dir():
             raise ConfigurationError(f"{directory} is not there; name the folder of data sets with --data")
-        started = time.monotonic()
-        with console.status("reading") as status:
-            rows = suite.rows(directory, status.update, seeds)
-        metrics = list(rows[0].metrics)
-        table = Table(title=f"{name}: {suite.protocol}", title_justify="left")
-        for heading in ("", *metrics):
-            table.add_column(heading, justify="right" if heading else "left")
-        for row in (*suite.published, *rows):
-            table.add_row(row.model, *(_shown(row.metrics, metric) for metric in metrics))
-        console.print(table)
-        if as_json:
-            written = [{"model": row.model, "metrics": row.metrics} for row in rows]
-            published = [{"model": row.model, "metrics": row.metrics} for row in suite.published]
-            document = {"suite": name, "protocol": suite.protocol, "rows": written, "published": published}
-            print(json.dumps({**document, "seconds": round(time.monotonic() - started, 3)}))
+        _judge(name, suite.protocol, suite.published, lambda report: suite.rows(directory, report, seeds), as_json)
+
+
+@app.command(
+    "shop",
+    help="Your own data, in the folder that `freshet train --data` reads; `freshet evaluate DIR` does the same.",
+)
+def shop(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds products.jsonl and interactions.")],
+    seeds: Seeds = 3,
+    as_json: AsJson = False,
+) -> None:
+    # Loads torch, for it trains.
+    from freshet.evaluate import shop as own
+
+    if not directory.is_dir():
+        raise ConfigurationError(f"{directory} is not there; name a folder with products.jsonl (docs/training.md)")
+    _judge(
+        str(directory),
+        own.PROTOCOL,
+        (),
+        lambda report: [Row(model, metrics) for model, metrics in own.run(directory, report, seeds)],
+        as_json,
+    )
+
+
+def _judge(
+    name: str, protocol: str, published: Sequence[Row], rows_of: Callable[[Report], list[Row]], as_json: bool
+) -> None:
+    """Compute the rows, show them beside published ones, and end with one JSON object where that is wanted."""
+    console = Console(stderr=True, highlight=False)
+    started = time.monotonic()
+    with console.status("reading") as status:
+        rows = rows_of(status.update)
+    metrics = list(rows[0].metrics)
+    table = Table(title=f"{name}: {protocol}", title_justify="left")
+    for heading in ("", *metrics):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in (*published, *rows):
+        table.add_row(row.model, *(_shown(row.metrics, metric) for metric in metrics))
+    console.print(table)
+    if as_json:
+        document = {"suite": name, "protocol": protocol, "rows": _written(rows), "published": _written(published)}
+        print(json.dumps({**document, "seconds": round(time.monotonic() - started, 3)}))
+
+
+def _written(rows: Sequence[Row]) -> list[dict[str, object]]:
+    return [{"model": row.model, "metrics": row.metrics} for row in rows]
 
 
 def _shown(metrics: Mapping[str, float], metric: str) -> str:

@@ -24,6 +24,16 @@ class Quality(NamedTuple):
     ndcg_at_10: float
 
 
+def mean_quality(qualities: Sequence[Quality]) -> dict[str, float]:
+    """Means by metric's name, and the standard deviation (`…_sd`) where there is more than one."""
+    means = np.mean(qualities, axis=0)
+    found = {name: round(float(mean), 5) for name, mean in zip(Quality._fields, means, strict=True)}
+    if len(qualities) > 1:
+        spreads = np.std(qualities, axis=0, ddof=1)
+        found |= {f"{name}_sd": round(float(spread), 5) for name, spread in zip(Quality._fields, spreads, strict=True)}
+    return found
+
+
 def from_ranks(ranks: NDArray[np.int64], cutoff: int = 10) -> Quality:
     """`ranks` holds the 0-based place of each user's target; beyond the cutoff (or -1, absent) it counts nothing."""
     hit = (ranks >= 0) & (ranks < cutoff)
@@ -40,7 +50,7 @@ def from_lists(lists: Sequence[Sequence[tuple[str, float]]], targets: Sequence[s
     return from_ranks(ranks, cutoff)
 
 
-def from_scores(scores: Scores, targets: NDArray[np.int64], seen: Any) -> Quality:
+def from_scores(scores: Scores, targets: NDArray[np.integer], seen: Any) -> Quality:
     """`seen` is a sparse (users, items) matrix of what is left out of every ranking."""
     ranks = np.empty(len(targets), np.int64)
     for begin in range(0, len(targets), _USERS_AT_ONCE):

@@ -5,7 +5,7 @@ Every seed trains the networks anew, and holds out other products. Imports `mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from freshet.domain.affinity import AffinityRules
-from freshet.domain.representations import Layout, Modality, Segment
+from freshet.domain.representations import Modality
 from freshet.domain.scoring import RankingWeights, ranking_weights
 from freshet.evaluate.held_out import HeldOut, read_held_out
-from freshet.evaluate.metrics import Quality, Scores, from_scores, tf_idf
+from freshet.evaluate.metrics import Quality, Scores, from_scores, mean_quality, tf_idf
 from freshet.representation.commands import JUDGED, RANKING
 from freshet.representation.data import TrainingData, held_out_hm, read_hm
 from freshet.representation.evaluation import Held, Known, known, quality, search
@@ -64,16 +64,7 @@ def trained_models(directory: Path, report: Report, seeds: int) -> list[Found]:
         for rows in (_warm, _cold):
             for model, reached_by in rows(week, seed, lambda what, seed=seed: report(f"seed {seed}: {what}")):  # type: ignore[misc]
                 reached.setdefault(model, []).append(reached_by)
-    return [(model, _summary(qualities)) for model, qualities in reached.items()]
-
-
-def _summary(qualities: Sequence[Quality]) -> dict[str, float]:
-    means, names = np.mean(qualities, axis=0), ("hr_at_10", "ndcg_at_10")
-    found = {name: round(float(mean), 5) for name, mean in zip(names, means, strict=True)}
-    if len(qualities) > 1:
-        spreads = np.std(qualities, axis=0, ddof=1)
-        found |= {f"{name}_sd": round(float(spread), 5) for name, spread in zip(names, spreads, strict=True)}
-    return found
+    return [(model, mean_quality(qualities)) for model, qualities in reached.items()]
 
 
 def _warm(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality]]:
@@ -139,9 +130,14 @@ def _cold(week: _Week, seed: int, report: Report) -> Iterator[tuple[str, Quality
 
 
 def _known(week: _Week, vectors: NDArray[np.float32], data: TrainingData) -> Known:
-    sizes = TrainingOptions().sizes
-    layout = Layout("suite", tuple(Segment(name, getattr(sizes, name.value)) for name in Modality))
-    return known(layout, vectors, data.users, data.items, AffinityRules(), len(week.held.targets))
+    return known(
+        TrainingOptions().sizes.layout("suite"),
+        vectors,
+        data.users,
+        data.items,
+        AffinityRules(),
+        len(week.held.targets),
+    )
 
 
 def _only(modality: Modality) -> RankingWeights:

@@ -20,7 +20,7 @@ from PIL import Image
 from scipy import sparse
 
 from freshet.domain.products import Product
-from freshet.domain.representations import Layout, Matrix, Modality, Segment
+from freshet.domain.representations import Layout, Matrix
 from freshet.domain.searching import PARTS, QueryVectors, SearchWeights, contributions
 from freshet.evaluate.suites import Report, Row
 from freshet.recommend.lexicon import Lexicon, distinct
@@ -56,7 +56,7 @@ class Catalogue:
 
     @classmethod
     def of(cls, data: TrainingData, trained: Trained, options: TrainingOptions) -> Catalogue:
-        layout = Layout("suite", tuple(Segment(name, getattr(options.sizes, name.value)) for name in Modality))
+        layout = options.sizes.layout("suite")
         lexicon = Lexicon()
         for row, product in enumerate(data.products):
             lexicon.change(row, pre.word_hashes(pre.product_text(product)), len(pre.word_hashes(product.title)))
