@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from freshet.domain.representations import Modality
 from freshet.representation import manifest as card
-from freshet.representation import repository
+from freshet.representation import pricing, repository
 from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.opinions import opinion_inputs
@@ -104,6 +104,11 @@ def export(
             shutil.copyfile(trained.text.reader.tokenizer, folder / TOKENIZER)
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
         np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
+        head = pricing.fit(options.sizes.layout(""), trained.vectors(), data.products, options.seed)
+        if head is not None:
+            head.save(folder)
+            digest.update(head.weights.tobytes())
+            metrics = {**metrics, "price_error": head.error, "price_error_of_category": head.error_of_category}
         version = f"m{digest.hexdigest()[:12]}"
         manifest = card.Manifest(
             model_version=version,

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
+from freshet.representation import pricing
 from freshet.representation.preprocessing import TOKENIZER, TextReader
+from freshet.representation.pricing import PriceHead
 
 FORMAT = 3
 FILE = "model.json"
@@ -80,6 +82,12 @@ class Manifest(BaseModel):
     def text_reader(self) -> TextReader:
         """Reads texts as this model's text encoder takes them. Raises ConfigurationError."""
         return TextReader(self.folder / TOKENIZER if TOKENIZER in self.files else None)
+
+    def price_head(self) -> PriceHead | None:
+        """Tells what products may be expected to cost; None where the model saw too few prices to know."""
+        if pricing.FILE not in self.files:
+            return None
+        return pricing.load(self.folder, self.layout)
 
     def golden(self) -> dict[str, NDArray[np.generic]]:
         """Inputs and outputs of every served model, by `MODEL/NAME`, for a canary."""

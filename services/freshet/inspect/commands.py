@@ -18,15 +18,17 @@ from rich.text import Text
 from freshet import bootstrap
 from freshet.domain import products
 from freshet.domain.products import Product
-from freshet.domain.representations import Layout
 from freshet.errors import ConfigurationError
 from freshet.inspect import duplicates as near_identical
 from freshet.inspect.duplicates import PICTURE_LEAST, WORDS_LEAST, Alike, Thresholds
 from freshet.inspect.page import moment, render
 from freshet.inspect.pictures import thumbnails
+from freshet.inspect.prices import OUT_OF_LINE, price_line, strange
 from freshet.inspect.product import Inspection, inspect
 from freshet.inspect.scan import Neighbour
 from freshet.ports import CatalogStore
+from freshet.representation.manifest import Manifest
+from freshet.representation.pricing import LEAST_PRICED, Expected
 from freshet.settings import Settings
 
 app = typer.Typer(
@@ -48,7 +50,7 @@ def product(
     settings = Settings()
     manifest = bootstrap.model_manifest(settings)
     with closing(bootstrap.catalog_store(settings, manifest.model_version)) as store:
-        found = asyncio.run(_inspected(settings, store, manifest.layout, product_id, Thresholds(words, picture)))
+        found = asyncio.run(_inspected(settings, store, manifest, product_id, Thresholds(words, picture)))
         known = _products(store, found)
     if html is not None:
         pictures = asyncio.run(_pictures(settings, {product_id: found.product, **known}))
@@ -108,6 +110,50 @@ def duplicates(
         console.print(f"Stopped after {most:,} pairs; --most or stricter thresholds tell more", style="yellow")
 
 
+@app.command("prices")
+def prices(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    least: Annotated[
+        float, typer.Option("--spreads", min=1.0, help="Least distance, in spreads of what is expected.")
+    ] = OUT_OF_LINE,
+) -> None:
+    """Prices out of line with what words and pictures let expect, of the whole catalogue; the strangest first."""
+    settings = Settings()
+    manifest = bootstrap.model_manifest(settings)
+    head = manifest.price_head()
+    if head is None:
+        raise ConfigurationError(
+            f"the model {manifest.model_version} cannot tell: it was trained with fewer than {LEAST_PRICED} prices, or "
+            "before there were expected prices; train it again"
+        )
+    with closing(bootstrap.catalog_store(settings, manifest.model_version)) as store:
+        found = sorted(strange(store, head, least), key=lambda each: -abs(each.expected.spreads))
+    if as_json:
+        written = [
+            {"product_id": each.product.product_id, "title": each.product.title, "price": each.product.price}
+            | {"currency": each.product.currency, **(_price(each.expected) or {})}
+            for each in found
+        ]
+        document = {"model_version": manifest.model_version, "error": round(head.error, 4), "products": written}
+        print(json.dumps(document, indent=2))
+        return
+    table = Table(
+        title=f"{len(found):,} prices out of line (half of all prices are expected to within {head.error:.0%})",
+        title_justify="left",
+    )
+    for heading in ("product", "title", "price", "expected", "times"):
+        table.add_column(heading, justify="left" if heading in ("product", "title") else "right")
+    for each in found[:50]:
+        table.add_row(
+            Text(each.product.product_id),
+            Text(each.product.title[:50]),
+            f"{each.product.price:,.2f}",
+            f"{each.expected.low:,.2f} to {each.expected.high:,.2f}",
+            f"{each.expected.factor:,.2f}",
+        )
+    Console(highlight=False).print(table)
+
+
 def as_document(found: Inspection, known: Mapping[str, Product]) -> dict[str, Any]:
     """An inspection as plain values for JSON; `known` has the facts of the neighbours."""
 
@@ -154,16 +200,17 @@ def as_document(found: Inspection, known: Mapping[str, Product]) -> dict[str, An
             {"model_version": other.model_version, "inputs_differ": list(other.inputs_differ)}
             for other in found.other_versions
         ],
+        "price": _price(found.price),
         "missing": list(found.missing),
     }
 
 
 async def _inspected(
-    settings: Settings, store: CatalogStore, layout: Layout, product_id: str, thresholds: Thresholds
+    settings: Settings, store: CatalogStore, manifest: Manifest, product_id: str, thresholds: Thresholds
 ) -> Inspection:
     encoders = bootstrap.encoders(settings)
     try:
-        return await inspect(store, layout, encoders, product_id, thresholds)
+        return await inspect(store, manifest.layout, encoders, product_id, thresholds, manifest.price_head())
     finally:
         await encoders.close()
 
@@ -186,6 +233,8 @@ async def _pictures(settings: Settings, known: Mapping[str, Product]) -> dict[st
 def _print(found: Inspection, known: Mapping[str, Product]) -> None:
     console = Console(highlight=False)
     console.print(f"{found.product.title or found.product.product_id}  ({found.product.product_id})", markup=False)
+    if found.price is not None:
+        console.print(f"{found.product.price:,.2f} {found.product.currency}: {price_line(found.price)}", markup=False)
     changed = Table(title="What changed last", title_justify="left")
     for heading in ("field", "value", "since"):
         changed.add_column(heading)
@@ -210,6 +259,13 @@ def _print(found: Inspection, known: Mapping[str, Product]) -> None:
         console.print(f"Near-identical: {each.product_id} ({each.cosine:.3f})", style="yellow", markup=False)
     for line in found.missing:
         console.print(line, style="yellow", markup=False)
+
+
+def _price(expected: Expected | None) -> dict[str, float] | None:
+    if expected is None:
+        return None
+    told = {"expected": expected.price, "low": expected.low, "high": expected.high, "factor": expected.factor}
+    return {name: float(f"{value:.6g}") for name, value in told.items()} | {"spreads": round(expected.spreads, 2)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from html import escape
 
 from freshet.domain.products import Product
+from freshet.inspect.prices import out_of_line, price_line
 from freshet.inspect.product import Inspection, Part
 from freshet.inspect.scan import Neighbour
 
 _STYLE = """
-:root{color-scheme:light dark;--ground:#f5f7f7;--card:#fff;--ink:#18232b;--soft:#53626d;--line:#e1e7e9;--accent:#0d7d78}
+:root{color-scheme:light dark;--ground:#f5f7f7;--card:#fff;--ink:#18232b;--soft:#53626d;--line:#e1e7e9;--accent:#0d7d78;
+--warn:#a8540a}
 @media(prefers-color-scheme:dark){:root{--ground:#0e1417;--card:#151d21;--ink:#e6edef;--soft:#a3b1b9;--line:#263238;
---accent:#4cc7bd}}
+--accent:#4cc7bd;--warn:#f0a45d}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:25px;margin:0}h2{font-size:17px;margin:30px 0 10px}h3{font-size:15px;margin:0}
-p,small,dt,th{color:var(--soft)}p{margin:3px 0}
+p,small,dt,th{color:var(--soft)}p{margin:3px 0}.out{color:var(--warn);font-weight:600}
 .top{display:flex;gap:22px;flex-wrap:wrap}
 .top img,.top .none{width:190px;height:190px;border-radius:12px}
 img{object-fit:cover;display:block;background:#fff}
@@ -59,11 +61,17 @@ def render(found: Inspection, products: Mapping[str, Product], pictures: Mapping
         f'<div class="top">{_picture(about.product_id, pictures)}<div><h1>{name}</h1>'
         f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>"
         f"<p>{escape(about.product_id)} · number {found.number} · {state} · {sum(found.review_stars)} reviews</p>"
-        f"<p>model {escape(found.model_version)}</p>{told}</div></div>"
+        f"{_expected(found)}<p>model {escape(found.model_version)}</p>{told}</div></div>"
         f"{_changes(found)}"
         f"<h2>What is near, by each modality</h2>{''.join(_part(part, products, pictures) for part in found.parts)}"
         f"{_disagreements(found)}{_duplicates(found, products, pictures)}</main></body></html>\n"
     )
+
+
+def _expected(found: Inspection) -> str:
+    if found.price is None:
+        return ""
+    return f"<p{' class=out' if out_of_line(found.price) else ''}>{escape(price_line(found.price))}</p>"
 
 
 def _changes(found: Inspection) -> str:

@@ -18,6 +18,7 @@ from freshet.inspect.duplicates import Thresholds
 from freshet.inspect.scan import Neighbour, disagreement, neighbours
 from freshet.ports import CatalogRow, CatalogStore, Encoding
 from freshet.representation.manifest import ENCODED
+from freshet.representation.pricing import Expected, PriceHead
 
 SHOWN, COMPARED = 5, 10
 """Neighbours shown of each modality, and those by which modalities are compared."""
@@ -76,12 +77,19 @@ class Inspection:
     parts: Sequence[Part]
     disagreements: Mapping[tuple[Modality, Modality], float]
     duplicates: Sequence[Neighbour]
+    price: Expected | None
+    """What its words and picture let expect, beside what it costs; None where there is nothing to tell that from."""
     other_versions: Sequence[OtherVersion]
     missing: Sequence[str]
 
 
 async def inspect(
-    store: CatalogStore, layout: Layout, fusion: Fusion, product_id: str, thresholds: Thresholds
+    store: CatalogStore,
+    layout: Layout,
+    fusion: Fusion,
+    product_id: str,
+    thresholds: Thresholds,
+    prices: PriceHead | None = None,
 ) -> Inspection:
     """Raises NotFound for a product that the catalogue has never heard of."""
     row = store.load([product_id]).get(product_id)
@@ -98,10 +106,13 @@ async def inspect(
             without = await leave_one_out(fusion, layout, encoding)
         except DependencyDown as error:
             missing.append(f"{error}; what each modality adds to the joint vector is left out")
+    about, price = products.product(row.state), None
+    if prices is not None and encoding is not None:
+        (price,) = prices.expected(encoding.vector[None], [about])
     stamps = sorted(row.state.fields.items(), key=lambda item: (item[1].version, item[0]), reverse=True)
     newest = stamps[0][1].version if stamps else None
     return Inspection(
-        product=products.product(row.state),
+        product=about,
         number=row.number,
         live=products.live(row.state),
         fields=[
@@ -114,6 +125,7 @@ async def inspect(
         parts=[_part(name, encoding, layout, near, without) for name in layout.slices] if encoding is not None else [],
         disagreements=_disagreements(near),
         duplicates=_duplicates(store, layout, row, near, thresholds),
+        price=price,
         other_versions=[
             OtherVersion(other.model_version, _differing(encoding, other))
             for other in store.encodings(product_id)

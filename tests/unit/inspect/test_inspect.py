@@ -17,16 +17,19 @@ from PIL import Image as Pictures
 
 from freshet.adapters import memory
 from freshet.adapters.images import ImageLoader
+from freshet.domain import products
 from freshet.domain.products import Image, ProductState, Stamped, Version
 from freshet.domain.representations import Layout, Matrix, Modality, Segment
 from freshet.errors import DependencyDown, NotFound
-from freshet.inspect import duplicates, scan
+from freshet.inspect import duplicates, prices, scan
 from freshet.inspect.duplicates import Alike, Thresholds
 from freshet.inspect.page import render
 from freshet.inspect.pictures import SIDE, thumbnails
 from freshet.inspect.product import inspect
 from freshet.inspect.scan import Neighbour, disagreement
 from freshet.ports import CatalogRow, CatalogStore, Encoding
+from freshet.representation import pricing
+from freshet.representation.pricing import PriceHead
 from freshet.settings import ImageSettings
 
 LAYOUT = Layout(
@@ -213,6 +216,47 @@ def test_neighbours_are_the_same_whatever_the_block(catalogue: Catalogue, monkey
 )
 def test_disagreement_is_the_share_of_neighbours_that_are_not_shared(one: str, other: str, share: float) -> None:
     assert disagreement([Neighbour(c, 1.0) for c in one], [Neighbour(c, 1.0) for c in other]) == share
+
+
+# --- prices
+
+
+def test_of_the_whole_catalogue_the_prices_out_of_line_are_told() -> None:
+    catalogue = Catalogue()
+    for i in range(80):
+        text = [1.0, 0.0, 0.0, 0.0] if i % 2 else [0.0, 1.0, 0.0, 0.0]
+        catalogue.add(f"p{i:02}", text, price=(900.0 if i % 2 else 40.0) * (1.0 + i % 7 / 100))
+    head = priced(catalogue)
+    assert list(prices.strange(catalogue.store, head, 4.0)) == []
+    catalogue.add("p11", [1.0, 0.0, 0.0, 0.0], version=2, price=9.0)
+    (found,) = prices.strange(catalogue.store, head, 4.0)
+    assert found.product.product_id == "p11"
+    assert found.expected.low < 900.0 < found.expected.high
+    assert "times as cheap" in prices.price_line(found.expected)
+
+
+async def test_a_price_out_of_line_is_told_on_the_products_page() -> None:
+    catalogue = Catalogue()
+    for i in range(60):
+        catalogue.add(f"p{i:02}", [1.0, 0.0, 0.0, 0.0], price=20.0 + i % 5)
+    head = priced(catalogue)
+    found = await inspect(catalogue.store, LAYOUT, Fusion(), "p03", Thresholds(), head)
+    assert found.price is not None
+    assert "in line" in render(found, {}, {})
+    catalogue.add("p03", [1.0, 0.0, 0.0, 0.0], version=2, price=2_300.0)
+    found = await inspect(catalogue.store, LAYOUT, Fusion(), "p03", Thresholds(), head)
+    page = render(found, {}, {})
+    assert "class=out" in page
+    assert "times as dear" in page
+    assert (await inspect(catalogue.store, LAYOUT, Fusion(), "p03", Thresholds())).price is None
+
+
+def priced(catalogue: Catalogue) -> PriceHead:
+    ids, vectors = catalogue.store.vectors("", 1_000)
+    rows = catalogue.store.load(ids)
+    head = pricing.fit(LAYOUT, vectors, [products.product(rows[product_id].state) for product_id in ids])
+    assert head is not None
+    return head
 
 
 # --- the page
