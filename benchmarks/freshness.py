@@ -28,7 +28,7 @@ import uvloop
 
 from benchmarks.models import model_folder
 from benchmarks.report import report
-from freshet import bootstrap
+from freshet import bootstrap, garbage
 from freshet.adapters.kafka import Producer, ensure_topics
 from freshet.codec.tokens import write_token
 from freshet.codec.wire import PROTOBUF
@@ -194,6 +194,7 @@ async def measure(settings: Settings, seconds: float, rate: float, whole: bool) 
         results: dict[str, list[float]] = {"click": [], "click_applied": [], "hide": [], "new_product": []}
         # The worker may still be joining its group: the first click has all the time it needs.
         await sampler.click(wait_seconds=30)
+        garbage.settle()
         with Background(settings, rate):
             await sampler.repeat(2.0, sampler.click, [], [])
             await sampler.repeat(seconds, sampler.click, results["click"], results["click_applied"])

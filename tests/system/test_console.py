@@ -366,3 +366,18 @@ def test_metrics_of_every_process_are_read(page: Page) -> None:
     expect(page.locator("#answers tbody tr").first).to_contain_text("ms", timeout=15 * SECONDS)
     expect(page.locator("#work [data-part='encoders'] tbody")).to_contain_text("text")
     expect(page.locator("#work [data-part='workers'] .note")).to_be_hidden()
+    expect(page.locator("#work [data-part='index']")).to_contain_text("products are served")
+
+
+def test_each_model_that_triton_serves_is_told_of(page: Page, shop: LocalStack) -> None:
+    models = page.locator("#work [data-part='models']")
+    expect(models.locator("tbody tr")).to_have_count(7)
+    product = product_pb2.Product(product_id="console-models", title="Green straw hat", categories=["shop"])
+    with grpc.insecure_channel(f"127.0.0.1:{shop.settings.ingest.port}") as ingest:
+        stub = ingestion_service_pb2_grpc.IngestionServiceStub(ingest)
+        stub.PublishProducts(
+            ingestion_service_pb2.PublishProductsRequest(events=[product_pb2.ProductEvent(upsert=product)]), timeout=20
+        )
+    text = models.locator("tbody tr", has=page.locator("td", has_text="text"))
+    expect(text).to_contain_text("ms", timeout=15 * SECONDS)
+    expect(models.locator(".note")).to_be_hidden()

@@ -29,6 +29,9 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
     quick = {name: one.added(RATE_SECONDS) for name, one in series.items()}
     minute = merged(one.added(WINDOW_SECONDS)[1] for one in series.values())
     begun = merged(one.latest for one in series.values())
+    compared = {
+        name: one for name, one in series.items() if total(one.latest, "freshet_index_probes_total", outcome="compared")
+    }
     return {
         "workers": [_worker(name, quick.get(name, (0.0, {})), minute, name in series) for name in WORKERS],
         "methods": _methods(quick, minute, begun),
@@ -43,7 +46,11 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
         "dead_letters": _dead_letters(begun, minute),
         "encoders": _encoders(begun, minute),
         "freshness": _freshness(begun, minute),
-        "mirror_products": total(begun, "freshet_mirror_products") if _has(begun, "freshet_mirror_products") else None,
+        "mirror_products": max(_gauges(series, "freshet_mirror_products"), default=None),
+        "index": {
+            "unsettled": max(_gauges(series, "freshet_mirror_unsettled_products"), default=None),
+            "recall": min(_gauges(compared, "freshet_index_recall_ratio"), default=None),
+        },
     }  # fmt: skip
 
 
@@ -130,5 +137,6 @@ def _freshness(begun: Sample, minute: Sample) -> list[dict[str, Any]]:
     return rows
 
 
-def _has(sample: Sample, name: str) -> bool:
-    return any(other == name for other, _ in sample)
+def _gauges(series: Mapping[str, Series], name: str) -> list[float]:
+    """Of each process that has it."""
+    return [total(one.latest, name) for one in series.values() if any(other == name for other, _ in one.latest)]

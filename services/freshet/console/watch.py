@@ -18,6 +18,7 @@ from freshet.console.findings import Health, findings
 from freshet.console.flow import flow
 from freshet.console.history import History
 from freshet.console.lag import Movement, Row, Summary, Topic, first_waiting, rows_of, summary
+from freshet.console.models import Models
 from freshet.console.scrape import RATE_SECONDS, Scraper
 from freshet.console.services import Services
 from freshet.domain.progress import Progress
@@ -43,6 +44,7 @@ class Watch:
         self._workers = settings.topics.of_workers()
         self._broker = Broker(settings.kafka_url)
         self._scraper = Scraper()
+        self._models = Models(settings.encoder_url)
         self._store: ServingStore | None = None
         self._movement = Movement()
         self._groups: dict[str, Group] = {}
@@ -79,6 +81,7 @@ class Watch:
         finally:
             await self._broker.close()
             await self._scraper.close()
+            await self._models.close()
             if self._store is not None:
                 self._store.close()
 
@@ -100,7 +103,9 @@ class Watch:
         now, clock = time.time(), time.monotonic()
         status = self._stack()
         kafka_error, sql_error = await self._look_at_workers(clock)
-        silent = await self._scraper.scrape(self._metrics_ports(status), clock)
+        silent, triton_error = await asyncio.gather(
+            self._scraper.scrape(self._metrics_ports(status), clock), self._models.read(clock)
+        )
         summaries = [self._summary(worker, clock) for worker in self._workers]
         healths = await self._healths(status, kafka_error, sql_error)
         flowing = flow(self._scraper.series)
@@ -117,6 +122,7 @@ class Watch:
             "rows_time": self._rows_at,
             "groups": {worker: group.state for worker, group in self._groups.items()},
             "flow": flowing,
+            "models": {"rows": self._models.rows(), "error": triton_error},
             "metrics": {"silent": silent, "processes": len(self._scraper.series)},
         }
 

@@ -12,6 +12,7 @@ from grpc_health.v1 import _async as aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from freshet import garbage
 from freshet.errors import ConfigurationError, DependencyDown
 from freshet.ingest.service import REQUEST_BYTES, IngestionService
 from freshet.settings import IngestSettings
@@ -47,6 +48,7 @@ async def running(
             f"cannot listen on {settings.host}:{settings.port}: it is in use; set FRESHET_INGEST__PORT"
         ) from error
     await server.start()
+    garbage.settle()
     watching = asyncio.create_task(_watch(state, check))
     try:
         yield f"{settings.host}:{port}"

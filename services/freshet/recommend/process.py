@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import structlog
 import uvloop
 
-from freshet import bootstrap, tracing
+from freshet import bootstrap, garbage, tracing
 from freshet.adapters.kafka import Reader, ReadRecord
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
@@ -168,6 +168,7 @@ async def _follow(reader: Reader, mirror: Mirror, server: Server, stopping: asyn
             await asyncio.sleep(RETRY_SECONDS)
     mirror.expect(reader.end)
     await mirror.filled.wait()
+    garbage.settle()
     if not stopping.is_set():
         await server.ready(True)
         log.info("serving", products=mirror.count, model=mirror.layout.model_version)

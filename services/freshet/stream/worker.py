@@ -26,7 +26,7 @@ import structlog
 import xxhash
 from prometheus_client import Counter, Histogram
 
-from freshet import tracing
+from freshet import garbage, tracing
 from freshet.adapters.kafka import bootstrap_servers
 from freshet.domain.progress import Advance, Progress
 from freshet.errors import DependencyDown, ProgressConflict
@@ -209,6 +209,7 @@ class Worker:
         """Work until `stop`. Raises what made it impossible to go on."""
         await self._retrying(self._handler.open)
         await self.app.start()
+        garbage.settle()
         log.info("started", topics=list(self._handler.topics))
         apply = asyncio.create_task(self._apply_for_ever(), name="apply")
         waiters = {

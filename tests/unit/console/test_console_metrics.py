@@ -6,8 +6,11 @@ import math
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from tritonclient.grpc import service_pb2
+from tritonclient.utils import InferenceServerException
 
 from freshet.console.flow import flow
+from freshet.console.models import Models
 from freshet.console.scrape import Series, distribution, parse, total
 
 
@@ -114,3 +117,66 @@ def test_without_metrics_nothing_is_claimed() -> None:
     assert all(row["rate"] is None and not row["known"] for row in seen["workers"])
     assert seen["freshness"] == []
     assert seen["mirror_products"] is None
+
+
+def statistics(
+    rows: int, runs: int, waited_ns: int, ran_ns: int, failed: int = 0
+) -> service_pb2.ModelStatisticsResponse:
+    answer = service_pb2.ModelStatisticsResponse()
+    model = answer.model_stats.add(name="text", version="1", inference_count=rows, execution_count=runs)
+    told = model.inference_stats
+    told.success.count, told.fail.count = runs, failed
+    told.queue.count, told.queue.ns = runs, waited_ns
+    told.compute_infer.count, told.compute_infer.ns = runs, ran_ns
+    return answer
+
+
+class Triton:
+    """Answers what is next, or fails."""
+
+    def __init__(self, *answers: service_pb2.ModelStatisticsResponse) -> None:
+        self.answers = list(answers)
+
+    async def get_inference_statistics(self, client_timeout: float) -> service_pb2.ModelStatisticsResponse:
+        if not self.answers:
+            raise InferenceServerException("connection refused")
+        return self.answers.pop(0)
+
+    async def close(self) -> None: ...
+
+
+async def test_models_are_told_of_by_what_was_added_in_the_last_minute() -> None:
+    models = Models("triton://127.0.0.1:1")
+    models._client = Triton(
+        statistics(1_000, 50, 7_000_000, 9_000_000), statistics(1_600, 60, 17_000_000, 49_000_000, 2)
+    )
+    assert await models.read(100.0) == ""
+    assert models.rows() == [{"model": "text", "rate": None, "batch": None, "queue": None, "work": None, "failed": 0.0}]
+    assert await models.read(130.0) == ""
+    (row,) = models.rows()
+    assert row == {"model": "text", "rate": 20.0, "batch": 60.0, "queue": 0.001, "work": 0.004, "failed": 2.0}
+
+
+async def test_a_triton_that_is_away_is_named_and_its_counters_begin_anew() -> None:
+    models = Models("triton://127.0.0.1:1")
+    models._client = Triton(statistics(10, 1, 1, 1))
+    assert await models.read(0.0) == ""
+    assert "connection refused" in await models.read(1.0)
+    assert models.rows() == []
+    assert "names no Triton" in await Models("memory://x").read(0.0)
+
+
+def test_the_index_is_told_of_once_it_was_compared_and_by_the_worst_process() -> None:
+    def process(products: int, recall: float, compared: int) -> Series:
+        registry, series = CollectorRegistry(), Series()
+        Gauge("freshet_mirror_products", "…", registry=registry).set(products)
+        Gauge("freshet_mirror_unsettled_products", "…", registry=registry).set(3)
+        Gauge("freshet_index_recall_ratio", "…", registry=registry).set(recall)
+        Counter("freshet_index_probes", "…", ["outcome"], registry=registry).labels("compared").inc(compared)
+        series.add(0.0, parse(generate_latest(registry).decode()))
+        return series
+
+    seen = flow({"recommend 0": process(90, 0.9, 4), "recommend 1": process(100, 0.0, 0)})
+    assert seen["mirror_products"] == 100
+    assert seen["index"] == {"unsettled": 3, "recall": 0.9}
+    assert flow({})["index"] == {"unsettled": None, "recall": None}

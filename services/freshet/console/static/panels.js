@@ -91,6 +91,17 @@ export function showWork(panel, shot) {
   fill(encoders.querySelector("table"), rows);
   note(encoders.querySelector(".note"), rows.length ? "" : "Nothing was encoded since the catalogue worker started.");
 
+  const models = part(panel, "models", "Triton", () => h("div", {}, table(["", "rows/s", "per run", "waits", "takes", "failed*"]), h("p", { class: "note" })));
+  const served = shot.models.rows.map((row) => [row.model, rate(row.rate), row.batch === null ? "–" : rate(row.batch), latency(row.queue), latency(row.work), count(row.failed)]);
+  put(models.querySelector("small"), served.length ? "means a request" : "");
+  models.querySelector("table").hidden = served.length === 0;
+  fill(models.querySelector("table"), served);
+  note(models.querySelector(".note"), shot.models.error ? `Triton does not tell: ${shot.models.error}.` : "");
+
+  const index = part(panel, "index", "Index", () => h("p", { class: "note" }));
+  const { unsettled, recall } = shot.flow.index;
+  note(index.children[1], shot.flow.mirror_products === null ? "No answer service tells of it." : `${count(shot.flow.mirror_products)} products are served; ${count(unsettled)} changed after what the index shows, and are searched in memory. ${recall === null ? "Its recall is not known yet." : `It finds ${percent(recall)} of the true ten nearest.`}`);
+
   const letters = part(panel, "letters", "Dead letters", () => h("div", {}, table(["", "last minute", "since start"]), h("p", { class: "note" })));
   const kept = shot.flow.dead_letters.map((row) => [row.reason, count(row.minute), count(row.total)]);
   letters.querySelector("table").hidden = kept.length === 0;
