@@ -104,6 +104,9 @@ def export(
             shutil.copyfile(trained.text.reader.tokenizer, folder / TOKENIZER)
         np.savez(folder / card.GOLDEN, **golden)  # type: ignore[arg-type]
         np.savez(folder / WEIGHTS, **trained.networks.state())  # type: ignore[arg-type]
+        if trained.attention is not None:
+            np.save(folder / card.ATTENTION, trained.attention)
+            digest.update(trained.attention.tobytes())
         head = pricing.fit(options.sizes.layout(""), trained.vectors(), data.products, options.seed)
         if head is not None:
             head.save(folder)

@@ -50,9 +50,16 @@ def typical_prices(data: TrainingData) -> dict[str, float]:
 
 
 def prepare(
-    data: TrainingData, text: TextEncoder, tokens: NDArray[np.int32], texts: Tensor, typical: Mapping[str, float]
+    data: TrainingData,
+    tokens: NDArray[np.int32],
+    texts: Tensor,
+    reviews: NDArray[np.float32],
+    typical: Mapping[str, float],
 ) -> Inputs:
-    """The preprocessed catalogue. A picture that cannot be read counts as absent."""
+    """The preprocessed catalogue. A picture that cannot be read counts as absent.
+
+    `tokens` and `texts` are of the products, `reviews` what `preprocessing.review_vectors` gives of the reviews.
+    """
     count = len(data.products)
     present = np.ones((count, 4), dtype=np.float32)
     present[:, 0] = tokens.any(axis=1)
@@ -68,9 +75,9 @@ def prepare(
     price = pre.price_features(
         [product.price or 0.0 for product in data.products], [product.categories for product in data.products], typical
     )["price"]
-    summaries = _summaries(data, text)
+    summaries = _summaries(data, reviews)
     present[:, 3] = [summary.count > 0 for summary in summaries]
-    reviews = pre.review_features(summaries, text.size)
+    said = pre.review_features(summaries, reviews.shape[1] - 1)
     stars = [rating if (rating := shrunk_rating(summary)) is not None else np.nan for summary in summaries]
     logs = pre.log_price(np.array([product.price or 0.0 for product in data.products], dtype=np.float64))
     dearness = logs - pre.typical_log_prices([product.categories for product in data.products], typical)
@@ -80,22 +87,27 @@ def prepare(
         texts,
         torch.from_numpy(pixels),
         torch.from_numpy(price),
-        torch.from_numpy(reviews["ratings"]),
-        torch.from_numpy(reviews["text"]),
+        torch.from_numpy(said["ratings"]),
+        torch.from_numpy(said["text"]),
         torch.from_numpy(present),
         torch.tensor(stars, dtype=torch.float32),
         torch.from_numpy(dearness.astype(np.float32)),
     )
 
 
-def _summaries(data: TrainingData, text: TextEncoder) -> list[ReviewSummary]:
+def encoded_reviews(data: TrainingData, text: TextEncoder) -> NDArray[np.float32]:
+    """What the text encoder gives of the reviews' texts, (reviews, size + terms)."""
+    chunks = [
+        text.encode(text.reader([review.text for review in data.reviews[start : start + 1_024]])["tokens"]).numpy()
+        for start in range(0, len(data.reviews), 1_024)
+    ]
+    return np.concatenate(chunks) if chunks else np.zeros((0, text.size), np.float32)
+
+
+def _summaries(data: TrainingData, vectors: NDArray[np.float32]) -> list[ReviewSummary]:
     by_product: dict[str, list[StoredReview]] = {product.product_id: [] for product in data.products}
-    for start in range(0, len(data.reviews), 1_024):
-        chunk = data.reviews[start : start + 1_024]
-        encoded = text.encode(text.reader([review.text for review in chunk])["tokens"]).numpy()
-        vectors = pre.review_vectors(encoded, text.size)
-        for each, vector in zip(chunk, vectors, strict=True):
-            said = vector if each.text.strip() else None
-            stored = StoredReview(each.review_id, each.product_id, each.rating, said, each.version, each.text)
-            by_product[each.product_id].append(stored)
+    for each, vector in zip(data.reviews, vectors, strict=True):
+        said = vector if each.text.strip() else None
+        stored = StoredReview(each.review_id, each.product_id, each.rating, said, each.version, each.text)
+        by_product[each.product_id].append(stored)
     return [summarise(by_product[product.product_id], "") for product in data.products]

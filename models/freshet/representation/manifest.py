@@ -17,9 +17,10 @@ from freshet.representation import pricing
 from freshet.representation.preprocessing import TOKENIZER, TextReader
 from freshet.representation.pricing import PriceHead
 
-FORMAT = 3
+FORMAT = 4
 FILE = "model.json"
 GOLDEN = "golden.npz"
+ATTENTION = "attention.npy"
 TRITON = "triton"
 OUTPUT = "vector"
 """What every served model calls what it gives."""
@@ -82,6 +83,13 @@ class Manifest(BaseModel):
     def text_reader(self) -> TextReader:
         """Reads texts as this model's text encoder takes them. Raises ConfigurationError."""
         return TextReader(self.folder / TOKENIZER if TOKENIZER in self.files else None)
+
+    def attention(self) -> NDArray[np.float32] | None:
+        """What reviews' texts are pooled by, (size of text,); None for a plain mean."""
+        if ATTENTION not in self.files:
+            return None
+        attention: NDArray[np.float32] = np.load(self.folder / ATTENTION)
+        return attention
 
     def price_head(self) -> PriceHead | None:
         """Tells what products may be expected to cost; None where the model saw too few prices to know."""

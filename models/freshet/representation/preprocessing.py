@@ -39,6 +39,10 @@ HASHED_WORDS = 256
 PIXELS = 64
 PRICE_CENTRES = np.linspace(-3.0, 3.0, 12, dtype=np.float32)
 PRICE_FEATURES = 2 * len(PRICE_CENTRES)
+ATTENTION_MOST = 1.0
+"""A review's attention lies between e^-1 and e."""
+ATTENTION_SCALE = 16.0
+"""Attention is summed over this, so that float32 holds the sums exactly up to 65,000 reviews of a product."""
 LEAST_PRICE = 1e-6
 """A price of nothing counts as this, so that it has a logarithm."""
 RATING_FEATURES = 7
@@ -238,19 +242,29 @@ def price_features(
     return {"price": np.concatenate(bumps, axis=1).astype(np.float32)}
 
 
-def review_vectors(encoded: NDArray[np.float32], text_size: int) -> NDArray[np.float32]:
-    """What is summed of encoded review texts: the learned part, (texts, text_size), unit length or zero."""
+def review_vectors(
+    encoded: NDArray[np.float32], text_size: int, attention: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """What is summed of encoded review texts, (texts, text_size + 1): their learned part, unit length or zero, times
+    the attention a text gets, and behind it that attention over ATTENTION_SCALE, so that sums can be made means.
+
+    `attention` is the model's, (text_size,); None gives every text the same.
+    """
     learned = encoded[:, :text_size]
     lengths = np.sqrt(np.einsum("ij,ij->i", learned, learned))
-    unit: NDArray[np.float32] = learned / np.maximum(lengths, 1e-12)[:, None]
-    return unit
+    unit = learned / np.maximum(lengths, 1e-12)[:, None]
+    weights = np.ones(len(unit), np.float32)
+    if attention is not None:
+        weights = np.exp((unit @ attention).clip(-ATTENTION_MOST, ATTENTION_MOST))
+    summed: NDArray[np.float32] = np.column_stack([unit * weights[:, None], weights / ATTENTION_SCALE])
+    return summed.astype(np.float32)
 
 
 def review_features(summaries: Sequence[ReviewSummary], text_size: int) -> dict[str, NDArray[np.float32]]:
     """{"ratings": float32 (products, RATING_FEATURES), "text": float32 (products, text_size)}.
 
-    Shares of one to five stars (shrunk by five reviews of the usual kind), mean and count; the mean text vector. All
-    by weight: a flood of reviews has little (freshet.domain.reviews).
+    Shares of one to five stars (shrunk by five reviews of the usual kind), mean and count; the texts, pooled by
+    attention. All by weight: a flood of reviews has little (freshet.domain.reviews).
     """
     usual = np.array([0.05, 0.05, 0.1, 0.25, 0.55])
     ratings = np.zeros((len(summaries), RATING_FEATURES), dtype=np.float32)
@@ -262,6 +276,6 @@ def review_features(summaries: Sequence[ReviewSummary], text_size: int) -> dict[
         ratings[row, :5] = shares
         ratings[row, 5] = shares @ np.arange(1.0, 6.0) / 5.0
         ratings[row, 6] = min(np.log1p(stars.sum()) / 8.0, 2.0)
-        if weighed.text_sum is not None and weighed.text:
-            texts[row] = weighed.text_sum / np.float32(weighed.text / UNIT)
+        if weighed.text_sum is not None and (attention := weighed.text_sum[-1]) > 0.0:
+            texts[row] = weighed.text_sum[:-1] / (attention * np.float32(ATTENTION_SCALE))
     return {"ratings": ratings, "text": texts}

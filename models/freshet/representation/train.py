@@ -23,10 +23,11 @@ from freshet.representation.encoders.reviews import ReviewsEncoder
 from freshet.representation.encoders.sentiment import SentimentModel
 from freshet.representation.encoders.text import Sentences, SentenceTextEncoder, TextEncoder
 from freshet.representation.fusion import WholeVector
-from freshet.representation.inputs import Inputs, prepare, typical_prices
+from freshet.representation.inputs import Inputs, encoded_reviews, prepare, typical_prices
 from freshet.representation.losses import LOSSES
 from freshet.representation.networks import Networks, check_names
 from freshet.representation.options import BATCH, STEPS, TrainingOptions
+from freshet.representation.pooling import learned
 from freshet.representation.runs import Checkpoint, Epoch, Run
 from freshet.representation.sentiment import fit, rated
 from freshet.representation.start import Start
@@ -43,6 +44,8 @@ class Trained:
     typical_prices: Mapping[str, float]
     history: Sequence[Epoch]
     inputs: Inputs
+    attention: NDArray[np.float32] | None = None
+    """What reviews are pooled by; None for a plain mean."""
     anew: Sequence[str] = ()
     """Of a warm start: the parts that did not fit, and why."""
 
@@ -129,12 +132,14 @@ def pairs_of(
 class Prepared:
     """What steps build on: word vectors, and the preprocessed catalogue.
 
-    `sentences` float32 (products, n) are what a sentence encoder says of the texts, None without one.
+    `attention` is what reviews are pooled by, None for a plain mean; `sentences` float32 (products, n) what a sentence
+    encoder says of the texts, None without one.
     """
 
     text: TextEncoder
     typical_prices: Mapping[str, float]
     inputs: Inputs
+    attention: NDArray[np.float32] | None = None
     sentences: NDArray[np.float32] | None = None
 
     def learned_again(self, data: TrainingData, options: TrainingOptions) -> Prepared:
@@ -162,8 +167,18 @@ def prepared(
     text = _text_encoder(data, tokens, options, start, reader, said, sentences)
     typical = typical_prices(data)
     advanced("pictures", 0.0)
-    inputs = prepare(data, text, tokens, text.encode(tokens, sentences), typical)
-    return Prepared(text, typical, inputs, sentences)
+    texts, reviews = text.encode(tokens, sentences), encoded_reviews(data, text)
+    attention = _attention(data, texts[:, : text.size].numpy(), reviews, options.seed)
+    inputs = prepare(data, tokens, texts, pre.review_vectors(reviews, text.size, attention), typical)
+    return Prepared(text, typical, inputs, attention, sentences)
+
+
+def _attention(
+    data: TrainingData, texts: NDArray[np.float32], reviews: NDArray[np.float32], seed: int
+) -> NDArray[np.float32] | None:
+    number = {product.product_id: i for i, product in enumerate(data.products)}
+    products = np.array([number[review.product_id] for review in data.reviews], dtype=np.int64)
+    return learned(pre.review_vectors(reviews, texts.shape[1], None)[:, :-1], products, texts, seed)
 
 
 def _text_encoder(
@@ -220,7 +235,7 @@ def train(
         parameter.requires_grad_(False)
     whole = WholeVector(networks.fusion, options.sizes.text).eval()
     sentiment = SentimentModel(fit(*rated(data.reviews))).eval()
-    return Trained(text, networks, whole, sentiment, ready.typical_prices, history, inputs, anew)
+    return Trained(text, networks, whole, sentiment, ready.typical_prices, history, inputs, ready.attention, anew)
 
 
 def _device(options: TrainingOptions) -> tuple[torch.device, bool]:

@@ -69,6 +69,7 @@ class ProductEncoder:
     def __init__(self, encoders: Encoders, manifest: Manifest, pictures: Pictures) -> None:
         self._encoders, self._manifest, self._pictures = encoders, manifest, pictures
         self._layout, self._read_texts = manifest.layout, manifest.text_reader()
+        self._attention = manifest.attention()
         self._decoding = ThreadPoolExecutor(max_workers=2, thread_name_prefix="picture")
         self._fetching = asyncio.Semaphore(16)
 
@@ -102,7 +103,7 @@ class ProductEncoder:
         CALLS.labels(Modality.TEXT).inc()
         ROWS.labels(Modality.TEXT).inc(len(texts))
         encoded = await self._encoders.encode(Modality.TEXT, self._read_texts(texts))
-        return list(pre.review_vectors(np.asarray(encoded), self._manifest.size(Modality.TEXT)))
+        return list(pre.review_vectors(np.asarray(encoded), self._manifest.size(Modality.TEXT), self._attention))
 
     async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
         """The rows of live products, each with a whole encoding. Raises DependencyDown."""

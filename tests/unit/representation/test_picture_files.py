@@ -209,6 +209,6 @@ def test_training_gives_the_encoder_the_very_pixels_that_serving_does(trained: T
     products.append(Product("none", "thing", image=ProductImage(content=b"no picture")))
     data = training_data(products, [], [], tmp_path)
     tokens = pre.text_tokens([product.title for product in products])["tokens"]
-    inputs = prepare(data, trained.text, tokens, trained.text.encode(tokens), {"": 0.0})
+    inputs = prepare(data, tokens, trained.text.encode(tokens), np.zeros((len(data.reviews), 9), np.float32), {"": 0.0})
     assert np.array_equal(inputs.pixels[:-1].numpy(), pre.image_pixels(contents)["pixels"])
     assert inputs.present[:, 1].tolist() == [1.0] * len(contents) + [0.0]

@@ -149,9 +149,19 @@ def test_a_price_is_told_relative_to_its_narrowest_known_category() -> None:
     assert not np.allclose(found[0, half:], found[1, half:], atol=0.1)
 
 
+def test_a_text_is_summed_times_its_attention_which_is_bounded() -> None:
+    encoded = np.array([[3.0, 4.0, 9.0], [0.0, -2.0, 9.0], [0.0, 0.0, 9.0]], np.float32)
+    plain = pre.review_vectors(encoded, 2, None)
+    assert np.allclose(plain[:, :2], [[0.6, 0.8], [0.0, -1.0], [0.0, 0.0]])
+    assert np.allclose(plain[:, 2] * pre.ATTENTION_SCALE, 1.0)
+    pooled = pre.review_vectors(encoded, 2, np.array([0.0, 5.0], np.float32))
+    assert np.allclose(pooled[:, 2] * pre.ATTENTION_SCALE, [np.e, 1.0 / np.e, 1.0])
+    assert np.allclose(pooled[:, :2], plain[:, :2] * pooled[:, 2:] * pre.ATTENTION_SCALE)
+
+
 def test_reviews_are_shares_of_stars_and_a_mean_of_texts() -> None:
     texts = np.arange(4, dtype=np.float32)
-    weighed = Weighed((0, 0, 0, 0, 95_000), 2_000, texts)
+    weighed = Weighed((0, 0, 0, 0, 95_000), 2_000, np.append(texts, np.float32(2.0 / pre.ATTENTION_SCALE)))
     found = pre.review_features([ReviewSummary((0, 0, 0, 0, 95), 2, weighed), ReviewSummary()], 4)
     assert found["ratings"].shape == (2, pre.RATING_FEATURES)
     assert found["ratings"][0, 4] > 0.95
