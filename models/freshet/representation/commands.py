@@ -105,7 +105,7 @@ def train(
     ] = False,
     backend: Annotated[
         str,
-        typer.Option(help="Triton backend: python (onnxruntime inside it), or onnxruntime for NGC images and GPUs."),
+        typer.Option(help="Triton backend: python (onnxruntime inside it); for GPUs onnxruntime, or tensorrt."),
     ] = "python",
 ) -> None:
     """Train encoders and fusion, export them to ONNX, and write the model repository that Triton serves."""

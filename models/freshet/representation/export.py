@@ -87,7 +87,7 @@ def export(
 ) -> card.Manifest:
     """Write `out`/VERSION and point `out`/current at it. The same networks give the same version.
 
-    `backend`: "python" (onnxruntime in Triton's Python backend) or "onnxruntime" (Triton's own ONNX backend).
+    `backend`: one of repository.BACKENDS.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from freshet.errors import ConfigurationError
 from freshet.representation.manifest import Weights
 
 app = typer.Typer(add_completion=False, help="Write a trained model anew: smaller weights, another backend.")
@@ -29,16 +30,21 @@ def export(
     backend: Annotated[
         str | None,
         typer.Option(
-            help="Triton backend: python (onnxruntime inside it), or onnxruntime for NGC images and GPUs. "
-            "[default: the model's]"
+            help="Triton backend: python (onnxruntime inside it), onnxruntime for NGC images and GPUs, or tensorrt for "
+            "that one with its accelerator. [default: the model's]"
         ),
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=1, help="With --backend: instances of each model on each device. [default: 1]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Write a trained model anew for serving: with smaller weights, or for another backend of Triton."""
     from freshet.representation.variants import variant
 
-    written = variant(model, out, weights, backend)
+    if instances is not None and backend is None:
+        raise ConfigurationError("--instances goes with --backend: name the one that the model is to be served by")
+    written = variant(model, out, weights, backend, instances or 1)
     if as_json:
         told = {"model_version": written.model_version, "weights": written.weights, "folder": str(written.folder)}
         print(json.dumps(told))

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from freshet.errors import ConfigurationError
 
+CONFIG = "config.pbtxt"
 MOST_ROWS = 256
 """Triton's max_batch_size."""
-KINDS = {"python": "KIND_CPU", "onnxruntime": "KIND_GPU"}
-"""Triton's backends: onnxruntime inside the Python backend, or its own ONNX backend, as NGC's images have it."""
+BACKENDS = {
+    "python": ("python", "KIND_CPU"),
+    "onnxruntime": ("onnxruntime", "KIND_GPU"),
+    "tensorrt": ("onnxruntime", "KIND_GPU"),
+}
+"""By what `--backend` takes: Triton's backend, and what its instances run on. `python` is onnxruntime inside the Python
+backend; `onnxruntime` Triton's own ONNX backend, as NGC's images have it; `tensorrt` that one with its accelerator."""
+_TENSORRT = 'optimization { execution_accelerators {\n  gpu_execution_accelerator : [ { name : "tensorrt" } ]\n} }\n'
+_SERVING = "# How it is served; `freshet export --backend --instances` writes this anew.\n"
 _PROGRAM = Path(__file__).parents[2] / "triton" / "model.py"
 
 
 def check_backend(backend: str) -> None:
     """Raises ConfigurationError."""
-    if backend not in KINDS:
-        raise ConfigurationError(f"backend is {backend!r}; {' or '.join(KINDS)} is needed")
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"backend is {backend!r}; {', '.join(BACKENDS)} are known")
 
 
 def write_config(
@@ -31,30 +38,27 @@ def write_config(
         f'  {{ name: "{name}" data_type: {kind} dims: [ {", ".join(map(str, shape))} ] }}'
         for name, (kind, shape) in inputs.items()
     )
-    (folder / "config.pbtxt").write_text(
+    (folder / CONFIG).write_text(
         f'name: "{folder.name}"\n'
-        f'backend: "{backend}"\n'
         f"max_batch_size: {MOST_ROWS}\n"
         f"input [\n{rows}\n]\n"
         f'output [\n  {{ name: "{output}" data_type: TYPE_FP32 dims: [ {size} ] }}\n]\n'
-        f"instance_group [ {{ count: 1 kind: {KINDS[backend]} }} ]\n"
-        "dynamic_batching { max_queue_delay_microseconds: 0 }\n",
+        "dynamic_batching { max_queue_delay_microseconds: 0 }\n" + _SERVING,
         encoding="utf-8",
     )
-    _put_program(folder, backend)
+    serve_by(folder, backend)
 
 
-def change_backend(folder: Path, backend: str) -> None:
-    """Have a model that is there served by this backend: nothing else differs."""
-    path = folder / "config.pbtxt"
-    config = re.sub(r'backend: "\w+"', f'backend: "{backend}"', path.read_text(encoding="utf-8"))
-    path.write_text(re.sub(r"kind: \w+", f"kind: {KINDS[backend]}", config), encoding="utf-8")
-    _put_program(folder, backend)
-
-
-def _put_program(folder: Path, backend: str) -> None:
+def serve_by(folder: Path, backend: str, instances: int = 1) -> None:
+    """Have a model that is there served by this backend, with so many instances a device: nothing else differs."""
+    name, kind = BACKENDS[backend]
+    what, _, _ = (folder / CONFIG).read_text(encoding="utf-8").partition(_SERVING)
+    how = f'backend: "{name}"\ninstance_group [ {{ count: {instances} kind: {kind} }} ]\n'
+    if backend == "tensorrt":
+        how += _TENSORRT
+    (folder / CONFIG).write_text(what + _SERVING + how, encoding="utf-8")
     program = folder / "1" / "model.py"
-    if backend == "python":
+    if name == "python":
         shutil.copyfile(_PROGRAM, program)
     else:
         program.unlink(missing_ok=True)

@@ -25,12 +25,18 @@ LEAST_BYTES = 2**20
 """Networks of smaller matrices than this gain nothing by eight bits."""
 
 
-def variant(folder: Path, out: Path, weights: card.Weights | None = None, backend: str | None = None) -> card.Manifest:
+def variant(
+    folder: Path,
+    out: Path,
+    weights: card.Weights | None = None,
+    backend: str | None = None,
+    instances: int = 1,
+) -> card.Manifest:
     """Write the model in `folder` anew under `out`, and point `out`/current at it. The same choice, the same version.
 
     int8: matrices of large networks are rounded to 8 bits per output, and what they are multiplied by on the way
-    (dynamic quantisation). `backend`: python or onnxruntime. None leaves what the model has. Raises ConfigurationError
-    and ModelMismatch.
+    (dynamic quantisation). `backend`: one of repository.BACKENDS, with so many `instances` of each model a device.
+    None leaves what the model has. Raises ConfigurationError and ModelMismatch.
     """
     model = card.load(folder)
     weights = weights or model.weights
@@ -51,7 +57,7 @@ def variant(folder: Path, out: Path, weights: card.Weights | None = None, backen
         np.savez(written / card.GOLDEN, **golden)  # type: ignore[arg-type]
         if backend is not None:
             for name in model.served:
-                repository.change_backend(written / card.TRITON / name, backend)
+                repository.serve_by(written / card.TRITON / name, backend, instances)
         (written / card.FILE).unlink()
         files = card.digests(written)
         digest = hashlib.sha256(repr((model.model_version, weights, sorted(files.items()))).encode())

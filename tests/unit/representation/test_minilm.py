@@ -154,9 +154,14 @@ def test_another_backend_is_the_same_version(whole: card.Manifest, tmp_path: Pat
     assert 'backend: "onnxruntime"' in config
     assert "KIND_GPU" in config
     assert not (gpu.folder / "triton" / "text" / "1" / "model.py").exists()
-    back = variant(gpu.folder, tmp_path / "c", backend="python")
+    fast = variant(gpu.folder, tmp_path / "t", backend="tensorrt", instances=2)
+    config = (fast.folder / "triton" / "text" / "config.pbtxt").read_text()
+    assert 'backend: "onnxruntime"' in config
+    assert "instance_group [ { count: 2 kind: KIND_GPU } ]" in config
+    assert 'gpu_execution_accelerator : [ { name : "tensorrt" } ]' in config
+    back = variant(fast.folder, tmp_path / "c", backend="python")
     assert back.files == whole.files
-    with pytest.raises(ConfigurationError, match="backend is 'tensorflow'; python or onnxruntime is needed"):
+    with pytest.raises(ConfigurationError, match="backend is 'tensorflow'; python, onnxruntime, tensorrt are known"):
         variant(whole.folder, tmp_path / "d", backend="tensorflow")
     assert not (tmp_path / "d").exists()
     (gpu.folder / "tokenizer.json").write_text("{")
