@@ -223,6 +223,7 @@ def train(
     ready = ready or prepared(data, options, advanced, start)
     text, inputs = ready.text, ready.inputs
     networks = Networks(options)
+    networks.fusion.begin_with(unit(inputs.texts[:, : options.sizes.text]))
     anew = networks.begin_from(start.state) if start is not None else []
     networks.to(device)
     optimiser = torch.optim.AdamW(networks.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from freshet.representation.fusion.base import Fusion
 from freshet.representation.fusion.deep import GatedFusion, PerceptronFusion
 from freshet.representation.fusion.linear import ProductFusion, WeightedFusion
 from freshet.representation.fusion.sequence import AttentionFusion, ConvolutionalFusion, RecurrentFusion
 from freshet.representation.options import Sizes
 from freshet.representation.tensors import unit
 
-FUSIONS: Mapping[str, Callable[[Sizes], nn.Module]] = {
+FUSIONS: Mapping[str, Callable[[Sizes], Fusion]] = {
     "weighted": WeightedFusion,
     "product": ProductFusion,
     "mlp": PerceptronFusion,

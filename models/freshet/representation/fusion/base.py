@@ -9,6 +9,8 @@ from freshet.representation.options import Sizes
 from freshet.representation.tensors import unit
 
 HIDDEN = 128
+TEXT_SCALE = 3.0
+"""Texts begin so much longer than unit, or what the other modalities are at random drowns them."""
 
 
 class Fusion(nn.Module):
@@ -33,6 +35,25 @@ class Fusion(nn.Module):
         projected = torch.stack([layer(part) for layer, part in zip(self.projections, parts, strict=True)], dim=1)
         joint = unit(self.head(self.mix(parts, projected * present[:, :, None], present)))
         return joint * present.amax(dim=1, keepdim=True)
+
+    @torch.no_grad()
+    def begin_with(self, texts: Tensor) -> None:
+        """Have the mixture begin as the principal directions of these texts, (products, text) of unit length.
+
+        Word vectors are solved in closed form and rank well by themselves: what steps learn is added to that. Begun at
+        random, the fused vector needs thousands of steps to come near it.
+        """
+        _, directions = torch.linalg.eigh(texts.T @ texts)
+        project, head = self.projections[0], self.head
+        assert isinstance(project, nn.Linear)
+        assert isinstance(head, nn.Linear)
+        kept = min(directions.shape[1], project.out_features)
+        project.weight[:kept] = TEXT_SCALE * directions.flip(1)[:, :kept].T
+        project.bias.zero_()
+        head.weight.zero_()
+        head.weight[:, : head.out_features] = torch.eye(head.out_features, head.in_features)[:, : head.out_features]
+        if head.bias is not None:
+            head.bias.zero_()
 
     def mix(self, parts: list[Tensor], projected: Tensor, present: Tensor) -> Tensor:
         """→ (B, hidden). `parts` (B, size each) and `projected` (B, 4, hidden) are zero where a modality is absent."""
