@@ -75,6 +75,15 @@ class _Read:
     newest: dict[tuple[str, int], int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A batch that the database holds: what is to be published of it, and by which record's cause."""
+
+    batch: Batch
+    rows: Sequence[CatalogRow]
+    causes: Mapping[Position, _Event]
+
+
 class CatalogWorker:
     """Keeps the catalogue. One instance per process."""
 
@@ -97,6 +106,8 @@ class CatalogWorker:
         self._producer, self._dead_letters, self._now_us = producer, dead_letters, now_us
         self._settings = settings
         self._reported: set[tuple[str, int, int]] = set()
+        self._stored: _Stored | None = None
+        """Stored, and not published: where publishing fails, it alone is tried again."""
 
     def progress(self) -> Mapping[tuple[str, int], Progress]:
         """How far the store is."""
@@ -108,6 +119,15 @@ class CatalogWorker:
 
     async def apply(self, batch: Batch) -> None:
         """Merge, encode, store, publish. Raises DependencyDown: the same batch may then be applied again."""
+        if self._stored is None or self._stored.batch is not batch:
+            self._stored = await self._store_batch(batch)
+        with STAGE.labels("publish").time():
+            ends = await self._publish(self._stored.rows, self._stored.causes)
+            await self._note_published([*batch.runs, *batch.repeated], ends)
+        self._stored = None
+        self._reported.clear()
+
+    async def _store_batch(self, batch: Batch) -> _Stored:
         with STAGE.labels("read").time():
             read = self._read(batch)
             for run, record, error in read.refused:
@@ -121,16 +141,11 @@ class CatalogWorker:
             if each.rejected is not None and (event := by_product.get(each.row.product_id)) is not None:
                 await self._refuse(event.place.topic, event.place.partition, event.record, each.rejected)
         changed = [each.row for each in encoded]
+        again = read.repeated - {row.product_id for row in changed}
+        kept = await asyncio.to_thread(self._store.load, sorted(again)) if again else {}
         with STAGE.labels("store").time():
             await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, batch.advances(read.newest))
-        again = read.repeated - {row.product_id for row in changed}
-        if again:
-            kept = await asyncio.to_thread(self._store.load, sorted(again))
-            changed += kept.values()
-        with STAGE.labels("publish").time():
-            ends = await self._publish(changed, {event.place: event for event in read.events})
-            await self._note_published([*batch.runs, *batch.repeated], ends)
-        self._reported.clear()
+        return _Stored(batch, [*changed, *kept.values()], {event.place: event for event in read.events})
 
     async def close(self) -> None:
         self._producer.close()

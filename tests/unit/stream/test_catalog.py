@@ -308,6 +308,22 @@ async def test_what_was_stored_and_not_published_is_noted_when_it_comes_again() 
     assert serving.published() == {(products, 0): Published(1, {0: 1})}
 
 
+async def test_where_publishing_fails_the_same_batch_is_published_and_not_stored_again() -> None:
+    line = Line()
+    products, _ = line.worker.topics
+    batch = Batch([Run(products, 0, [Record(0, event(upsert=boot()).SerializeToString())])], [], {})
+    line.kafka.down = True
+    with pytest.raises(DependencyDown):
+        await line.worker.apply(batch)
+    rows = dict(line.encoders.rows)
+    line.kafka.down = False
+    await line.worker.apply(batch)
+    assert [each.product_id for each in line.kafka.published] == ["boot"]
+    assert line.encoders.rows == rows
+    assert line.worker.progress()[products, 0].next_offset == 1
+    assert bootstrap.serving_store(line.settings).published() == {(products, 0): Published(1, {0: 1})}
+
+
 async def test_a_review_is_encoded_once_and_its_replacement_takes_its_place() -> None:
     line = Line()
     await line.send(event(upsert=boot()))
