@@ -172,7 +172,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     import json
 
     if not path.is_file():
-        raise ConfigurationError(f"{path} is missing; see docs/publishing.md for the folder's layout")
+        raise ConfigurationError(f"{path} is missing; see docs/training.md for the folder's layout")
     with path.open(encoding="utf-8") as file:
         for line, text in enumerate(file, start=1):
             if text.strip():
