@@ -65,8 +65,10 @@ def test_every_modality_and_fusion_has_a_row_with_its_spread_over_seeds(week: Pa
     for metrics in found.values():
         assert metrics.keys() == {"hr_at_10", "ndcg_at_10", "hr_at_10_sd", "ndcg_at_10_sd"}
         assert 0.0 <= metrics["ndcg_at_10"] <= metrics["hr_at_10"] <= 1.0
-    # Ten of twenty products are always shown; a kind's words lead to the last of it.
-    assert found["trained: text alone"]["ndcg_at_10"] > found["trained: all but text, no behaviour"]["ndcg_at_10"]
+    # Ten of twenty products are always shown; a kind's words, and its pictures' colour, lead to the last of it, which a
+    # price says nothing of.
+    for told in ("text alone", "all modalities, no behaviour"):
+        assert found[f"trained: {told}"]["ndcg_at_10"] > found["trained: price alone"]["ndcg_at_10"] + 0.2
 
 
 def test_seeds_are_for_models_that_are_trained() -> None:
