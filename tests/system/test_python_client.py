@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 
 from freshet.client import AsyncFreshet, Freshet, NotFound, Refused
 from freshet.local.stack import LocalStack
+from freshet.local.state import environment_of
 from freshet.v1.interaction_pb2 import Interaction
 from freshet.v1.product_pb2 import Product, ProductEvent, Review
 from freshet.v1.recommendation_service_pb2 import Filter
@@ -48,6 +54,27 @@ def test_ones_own_click_counts_in_the_next_answer(freshet: Freshet) -> None:
     freshet.click("client-ann", answer.products[0].product_id, "HIDE", attribution_token=answer.attribution_token)
     again = freshet.recommend("client-ann", page_size=500, wait=30.0)
     assert answer.products[0].product_id not in {product.product_id for product in again.products}
+
+
+def test_what_is_published_with_wait_counts_when_the_command_is_back(freshet: Freshet, stack: LocalStack) -> None:
+    """The workers alone are not enough: a recommend process reads the catalogue on its own."""
+    row = {"productId": "client-waited", "title": "red dress", "price": 12}
+    recommend = stack.pid("recommend")
+    publishing = subprocess.Popen(
+        [Path(sys.executable).with_name("freshet"), "publish", "products", "-", "--wait", "--json"],
+        env=os.environ | environment_of(stack.settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.kill(recommend, signal.SIGSTOP)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            publishing.communicate(json.dumps(row), timeout=5)
+    finally:
+        os.kill(recommend, signal.SIGCONT)
+    written, _ = publishing.communicate(timeout=120)
+    assert publishing.returncode == 0
+    assert freshet.list_similar("client-waited", wait=0.0).products
+    token = json.loads(written)["consistency_token"]
+    assert freshet.recommend("client-bob", at_least=[token], wait=30.0).freshness.at_least_reached
 
 
 def test_pages_follow_one_another(freshet: Freshet) -> None:

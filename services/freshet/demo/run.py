@@ -20,8 +20,9 @@ from freshet.demo.page import Shown, render
 from freshet.demo.shop import Shop, interaction_events, product_events, review_events
 from freshet.demo.shoppers import hit_rate, popularity_lists
 from freshet.domain.products import Product
-from freshet.ingest.commands import publish_all, wait_applied
+from freshet.ingest.commands import publish_all
 from freshet.ingest.publish import Summary
+from freshet.ingest.waiting import wait_applied
 from freshet.settings import Settings
 from freshet.v1 import recommendation_service_pb2 as pb
 

@@ -23,8 +23,9 @@ from freshet.evaluate.live import ask_all, baselines, live_quality
 from freshet.evaluate.metrics import Quality
 from freshet.evaluate.suites import SUITES as RANKING_SUITES
 from freshet.evaluate.suites import Report, Row, Suite
-from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday, wait_applied
+from freshet.ingest.commands import Dates, end_on_sigterm, publish_all, shift_to_yesterday
 from freshet.ingest.sources import hm_interactions, hm_products
+from freshet.ingest.waiting import wait_applied
 
 
 class _Ways(TyperGroup):

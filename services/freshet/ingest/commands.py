@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -16,18 +15,19 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from freshet import bootstrap, tracing
 from freshet.adapters.kafka import ensure_topics
-from freshet.domain.progress import Position
-from freshet.errors import DependencyDown, InvalidInput
+from freshet.codec.tokens import write_token
+from freshet.errors import InvalidInput
 from freshet.ingest import hm
 from freshet.ingest.files import STANDARD_INPUT, Format, format_of, read_rows
 from freshet.ingest.mapping import Columns, What, read_columns
 from freshet.ingest.publish import Source, Summary, events_of, publish_events
 from freshet.ingest.records import RecordWriter
 from freshet.ingest.sources import DAY_US, hm_interactions, hm_products
+from freshet.ingest.waiting import progress_bar, wait_applied
 from freshet.settings import Settings
 
 publish_app = typer.Typer(
@@ -45,7 +45,7 @@ MappingOption = Annotated[
     Path | None, typer.Option("--mapping", metavar="TOML", help="A file with tables [columns] and [constants].")
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")]
-WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until the workers have applied it.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is applied, and answers count it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with a summary as one JSON object.")]
 
 
@@ -152,47 +152,6 @@ def publish_all(settings: Settings, sources: Iterable[Source], noun: str, consol
     return _publish(settings, sources, noun, console, strict=False)
 
 
-def wait_applied(settings: Settings, *summaries: Summary, console: Console, timeout_seconds: float = 3600.0) -> None:
-    """Wait until the workers have applied every record published, watching what they have stored.
-
-    Raises DependencyDown when no worker gets any further for a minute.
-    """
-    last: dict[tuple[str, int], Position] = {}
-    for summary in summaries:
-        last |= summary.last
-    worker_of = {
-        settings.topics.products: "catalog",
-        settings.topics.reviews: "catalog",
-        settings.topics.interactions: "profiles",
-    }
-    store = bootstrap.serving_store(settings)
-    try:
-        with _bar(console) as bar:
-            task = bar.add_task("applied", total=None, rate="")
-            begun = moved = time.monotonic()
-            least: int | None = None
-            while True:
-                done = {worker: store.progress(worker) for worker in set(worker_of.values())}
-                left = 0
-                for place, position in last.items():
-                    reached = done[worker_of[place[0]]].get(place)
-                    left += max(0, position.offset + 1 - (reached.next_offset if reached else 0))
-                if least is None:
-                    bar.update(task, total=left)
-                if least is None or left < least:
-                    least, moved = left, time.monotonic()
-                bar.update(task, completed=(bar.tasks[task].total or 0) - left, rate=f"{left:,} left")
-                if left == 0:
-                    return
-                if time.monotonic() - moved > 60 or time.monotonic() - begun > timeout_seconds:
-                    raise DependencyDown(
-                        "workers", f"{left:,} records are not applied and nothing moves; see `freshet lag`"
-                    )
-                time.sleep(0.05)
-    finally:
-        store.close()
-
-
 def end_on_sigterm() -> None:
     """Make SIGTERM end this process as Ctrl-C does: what it started is stopped and cleaned up. Main thread only."""
     if threading.current_thread() is threading.main_thread():
@@ -276,6 +235,7 @@ def _publish_files(
             "published": summary.published,
             "rejected": summary.rejected,
             "seconds": round(seconds, 3),
+            "consistency_token": write_token(summary.last.values()),
         },
         as_json,
         console,
@@ -297,7 +257,7 @@ def _publish(settings: Settings, sources: Iterable[Source], noun: str, console: 
     producer = bootstrap.producer(settings, linger_ms=BULK_LINGER_MS)
     ensure_topics(settings.kafka_url, settings.topics, 10.0)
     try:
-        with _bar(console) as bar:
+        with progress_bar(console) as bar:
             task = bar.add_task(noun, total=None, rate="")
             update = _rate_of(bar, task)
             return publish_events(
@@ -318,22 +278,8 @@ def _rate_of(bar: Progress, task: object) -> Callable[[Summary], None]:
     return update
 
 
-@contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:12s}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        yield bar
-
-
 def _finish(summary: dict[str, object], as_json: bool, console: Console) -> None:
-    names: Collection[str] = [name for name in summary if name not in ("what", "splits")]
+    names: Collection[str] = [name for name in summary if name not in ("what", "splits", "consistency_token")]
     console.print(", ".join(f"{name} {summary[name]:,}" for name in names), markup=False)
     if as_json:
         print(json.dumps(summary))
