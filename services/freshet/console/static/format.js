@@ -5,6 +5,9 @@ const NONE = "–";
 
 export const count = (value) => (value === null || value === undefined ? NONE : whole.format(value));
 
+// "1 answer", "2 answers".
+export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+
 export function seconds(value) {
   if (value === null || value === undefined) return NONE;
   if (value === 0) return "0 s";

@@ -1,7 +1,7 @@
 // Flow: how the service answers, and how the workers work. From the processes' own metrics.
 
 import { h, keyed, put } from "./dom.js";
-import { count, latency, percent, rate } from "./format.js";
+import { count, counted, latency, percent, rate } from "./format.js";
 
 // Heads that end in * are left out on a phone.
 function table(heads) {
@@ -73,7 +73,7 @@ export function showAnswers(panel, shot) {
 
   const whole = part(panel, "whole", "Completeness", () => h("p", { class: "note" }));
   const { degraded, late, answers } = shot.flow;
-  note(whole.children[1], answers ? `${count(degraded)} of ${count(answers)} answers left something out; ${count(late)} came before what the caller waited for.` : "No answer in the last minute.");
+  note(whole.children[1], answers ? `${count(degraded)} of ${counted(answers, "answer")} left something out; ${count(late)} came before what the caller waited for.` : "No answer in the last minute.");
 }
 
 export function showWork(panel, shot) {
@@ -100,7 +100,7 @@ export function showWork(panel, shot) {
 
   const index = part(panel, "index", "Index", () => h("p", { class: "note" }));
   const { unsettled, recall } = shot.flow.index;
-  note(index.children[1], shot.flow.mirror_products === null ? "No answer service tells of it." : `${count(shot.flow.mirror_products)} products are served; ${count(unsettled)} changed after what the index shows, and are searched in memory. ${recall === null ? "Its recall is not known yet." : `It finds ${percent(recall)} of the true ten nearest.`}`);
+  note(index.children[1], shot.flow.mirror_products === null ? "No answer service tells of it." : `${counted(shot.flow.mirror_products, "product")} served; ${count(unsettled)} changed after what the index shows, and are searched in memory. ${recall === null ? "Its recall is not known yet." : `It finds ${percent(recall)} of the true ten nearest.`}`);
 
   const letters = part(panel, "letters", "Dead letters", () => h("div", {}, table(["", "last minute", "since start"]), h("p", { class: "note" })));
   const kept = shot.flow.dead_letters.map((row) => [row.reason, count(row.minute), count(row.total)]);

@@ -1,7 +1,7 @@
 // The Stream section: one sentence, four tiles, every partition, every part.
 
 import { h, keyed, mark, put, withCode } from "./dom.js";
-import { count, latency, rate, seconds } from "./format.js";
+import { count, counted, latency, rate, seconds } from "./format.js";
 import { draw, spark } from "./spark.js";
 import { showAnswers, showWork } from "./panels.js";
 
@@ -49,8 +49,8 @@ function showState(shot) {
   if (worst) headline(worst.level, worst.title, `Next: ${worst.next}.`);
   else {
     const products = shot.flow.mirror_products;
-    const served = products === null ? "" : `, ${count(products)} products are served`;
-    headline("green", "Everything flows.", `All workers are up to date${served}, ${count(shot.flow.answers)} answers in the last minute.`);
+    const served = products === null ? "" : `, ${counted(products, "product")} served`;
+    headline("green", "Everything flows.", `All workers are up to date${served}, ${counted(shot.flow.answers, "answer")} in the last minute.`);
   }
   keyed(
     find("findings"),
