@@ -18,7 +18,8 @@ setup: ## Install everything below this folder (again: seconds)
 demo: setup ## A shop of its own: train, publish, click, and see the answer change
 	@.venv/bin/freshet demo
 
-test: setup ## All tests, on the real Kafka, Triton and Milvus
+test: ## All tests, on the real Kafka, Triton and Milvus
+	@scripts/setup.sh --for-tests
 	@.venv/bin/python -m pytest $(PYTEST) || { \
 		status=$$?; [ $$status != 5 ] || echo "no tests were found: is tests/ whole?"; exit $$status; }
 

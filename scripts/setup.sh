@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Everything that Freshet needs on this machine, put below this checkout: .venv and .freshet. Run it as often as you like;
-# what is there already is left alone. PYTHON chooses the interpreter (3.11 to 3.13).
+# what is there already is left alone. PYTHON chooses the interpreter (3.11 to 3.13). --for-tests installs what only tests
+# want as well: PostgreSQL, Prometheus and Chromium.
 set -euo pipefail
+for_tests=
+case "${1:-}" in
+    "") ;;
+    --for-tests) for_tests=yes ;;
+    *) printf 'usage: scripts/setup.sh [--for-tests]\n' >&2; exit 2 ;;
+esac
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
@@ -69,7 +76,7 @@ if [ -n "${PYTHON:-}" ] && ! python_works "$PYTHON"; then
     stop "PYTHON is $PYTHON, which is not a Python 3.11, 3.12 or 3.13"
 fi
 
-# What the system must bring. Needed: without it set-up stops. Wanted: a few tests are skipped without it.
+# What the system must bring. Needed: without it set-up stops. Wanted: some tests are skipped without it.
 needed=() wanted=()
 look() {
     needed=() wanted=()
@@ -84,17 +91,22 @@ look() {
     fi
     has_java || needed+=(openjdk-17-jre-headless)
     [ -f .freshet/stamps/kafka ] || command -v mvn >/dev/null || needed+=(maven)
+    [ -n "$for_tests" ] || return 0
     has_postgresql || wanted+=(postgresql)
     command -v promtool >/dev/null || wanted+=(prometheus)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || wanted+=(chromium)
 }
+apt_install() { apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
 
 look
 missing=("${needed[@]}" "${wanted[@]}")
 if [ ${#missing[@]} -gt 0 ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     say "installing ${missing[*]} with apt-get"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    apt-get update -qq || say "the lists of packages are old"
+    [ ${#needed[@]} -eq 0 ] || apt_install "${needed[@]}"
+    # Ubuntu has no package of Chromium, for example: the rest is installed all the same.
+    for package in "${wanted[@]}"; do apt_install "$package" || say "$package cannot be installed"; done
     look
 fi
 if [ ${#needed[@]} -gt 0 ]; then
@@ -103,7 +115,7 @@ if [ ${#needed[@]} -gt 0 ]; then
     fi
     stop "missing: Python 3.11 to 3.13 with venv and its shared library, Java 17 or newer, Maven (here: ${needed[*]})"
 fi
-[ ${#wanted[@]} -eq 0 ] || say "without ${wanted[*]} the tests on PostgreSQL or with Prometheus are skipped"
+[ ${#wanted[@]} -eq 0 ] || say "without ${wanted[*]} the tests that want it are skipped"
 interpreter="$("$python" -c 'import sys; print(sys.executable, sys.version)')"
 
 want="$(printf '%s' "$interpreter" | fingerprint - pyproject.toml constraints.txt)"
