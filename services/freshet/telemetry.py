@@ -1,13 +1,17 @@
-"""Logs and metrics of every process: structlog, as lines for people or as JSON; Prometheus over HTTP."""
+"""Logs, metrics and health of every process: structlog, as lines for people or as JSON; Prometheus over HTTP."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import structlog
-from prometheus_client import Histogram, disable_created_metrics, start_http_server
+from prometheus_client import Gauge, Histogram, disable_created_metrics, start_http_server
 
 from freshet import tracing
 from freshet.errors import ConfigurationError
@@ -21,23 +25,73 @@ FRESHNESS = Histogram(
 )
 """Interactions are visible when the profile worker has written them; product, removal and review when the recommend
 process has them in memory. One observation per batch and event, of its oldest record: under load an upper bound."""
+MODEL = Gauge(
+    "freshet_model_info", "1 for the version of the model whose vectors this process works with.", ["version"]
+)
+
+TICK_SECONDS = 1.0
+HUNG_SECONDS = 30.0
+"""An event loop that has not come round for so long hangs."""
 
 
-def serve_metrics(settings: Settings, offset: int = 0) -> None:
+class Heartbeat:
+    """When an event loop last came round. The loop runs `run`; any thread may ask for `silent_seconds`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.tick()
+            await asyncio.sleep(TICK_SECONDS)
+
+    def tick(self) -> None:
+        self._last = self._clock()
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since the last tick; before the first, since this was made."""
+        return self._clock() - self._last
+
+
+def tell_model(version: str) -> None:
+    """Which model this process works with, as a metric."""
+    MODEL.labels(version).set(1)
+
+
+def serve_metrics(settings: Settings, offset: int = 0, heartbeat: Heartbeat | None = None) -> None:
     """Answer Prometheus on `metrics_port` + `offset`, in a thread; nothing when the port is 0.
 
-    Raises ConfigurationError when the address is taken.
+    `/healthz` beside it answers 503 once `heartbeat` has been silent for HUNG_SECONDS, else 200; without a heartbeat it
+    tells only that the process lives. Raises ConfigurationError when the address is taken.
     """
     if not settings.metrics_port:
         return
     disable_created_metrics()  # type: ignore[no-untyped-call]
     port = settings.metrics_port + offset
     try:
-        start_http_server(port, addr=settings.metrics_host)
+        server, _ = start_http_server(port, addr=settings.metrics_host)
     except OSError as error:
         raise ConfigurationError(
             f"cannot serve metrics on {settings.metrics_host}:{port}: {error.strerror}; set FRESHET_METRICS_PORT"
         ) from error
+    server.set_app(_with_health(server.get_app(), heartbeat))
+
+
+def _with_health(metrics: Any, heartbeat: Heartbeat | None) -> Any:
+    """The WSGI application `metrics`, and `/healthz`."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] != "/healthz":
+            return metrics(environ, start_response)
+        silent = 0.0 if heartbeat is None else heartbeat.silent_seconds
+        hangs = silent >= HUNG_SECONDS
+        start_response("503 Service Unavailable" if hangs else "200 OK", [("Content-Type", "text/plain")])
+        return [f"the event loop has not come round for {silent:.0f} s\n".encode() if hangs else b"ok\n"]
+
+    return answer
 
 
 def configure_logging(settings: Settings, process: str) -> None:

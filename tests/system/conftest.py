@@ -73,7 +73,6 @@ def prometheus(observed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
     configuration["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "1s"}
     shutil.copy(DEPLOY / "prometheus" / "freshet.rules.yml", folder)
     ports = {part.name: part.metrics_port for part in observed.status().components if part.metrics_port}
-    configuration["scrape_configs"] = [job for job in configuration["scrape_configs"] if job["job_name"] != "triton"]
     for group in (group for job in configuration["scrape_configs"] for group in job["static_configs"]):
         group["targets"] = [f"127.0.0.1:{ports.pop(group['labels']['component'])}"]
     assert not ports, f"the sample configuration does not scrape {', '.join(ports)}"

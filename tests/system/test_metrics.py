@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.request
+
 import pytest
 from watching import PRODUCTS, Prometheus, Shop
 
@@ -37,6 +39,16 @@ def test_a_worker_that_is_held_up_tells_how_far_and_how_long_it_is_behind(
         observed.start_component("triton")
     prometheus.wait(lag, lambda records: records == 0)
     prometheus.wait('max(freshet_consumer_lag_seconds{group="freshet-catalog"})', lambda age: age == 0)
+
+
+def test_the_canary_tells_of_a_triton_that_is_away(shop: Shop, observed: LocalStack, prometheus: Prometheus) -> None:
+    observed.stop_component("triton")
+    try:
+        shop.publish_product("m0", "a dress without a vector", 4.0)
+        prometheus.wait("min(freshet_triton_canary_up)", lambda up: up == 0)
+    finally:
+        observed.start_component("triton")
+    prometheus.wait("min(freshet_triton_canary_up)", lambda up: up == 1)
 
 
 def test_the_lag_is_told_again_after_kafka_was_killed(shop: Shop, observed: LocalStack, prometheus: Prometheus) -> None:
@@ -78,6 +90,32 @@ def test_encoders_stages_and_batches_are_counted(shop: Shop, prometheus: Prometh
         'sum(process_cpu_seconds_total{component="profiles"})',
     ):
         prometheus.wait(promql, lambda count: count > 0)
+
+
+def test_the_model_is_told_by_every_process_that_works_with_one(shop: Shop, prometheus: Prometheus) -> None:
+    prometheus.wait("count(count by (component) (freshet_model_info))", lambda components: components == 3)
+    versions = {series["metric"]["version"] for series in prometheus.query("freshet_model_info")}
+    assert versions == {shop.first_answer.freshness.model_version}
+
+
+def test_triton_and_the_index_tell_how_long_they_take(shop: Shop, prometheus: Prometheus) -> None:
+    assert prometheus.wait("min(freshet_triton_canary_up)", lambda up: up == 1) == 1
+    assert 0 < prometheus.wait("max(freshet_triton_canary_seconds)", lambda seconds: seconds > 0) < 30
+    prometheus.wait('sum(freshet_triton_call_seconds_count{model="fusion"})', lambda calls: calls > 0)
+    prometheus.wait('sum(freshet_index_write_seconds_count{kind="upsert"})', lambda writes: writes > 0)
+    prometheus.wait("sum(freshet_index_probe_seconds_count)", lambda looks: looks > 0)
+
+
+def test_a_recommend_process_that_reads_tells_that_it_is_not_behind(shop: Shop, prometheus: Prometheus) -> None:
+    prometheus.wait("sum(freshet_mirror_lag_records)", lambda records: records == 0)
+    prometheus.wait("max(freshet_mirror_lag_seconds)", lambda seconds: seconds == 0)
+
+
+def test_every_process_says_that_it_is_healthy(shop: Shop, observed: LocalStack) -> None:
+    ports = {part.name: part.metrics_port for part in observed.status().components if part.metrics_port}
+    for name in ("catalog", "index", "profiles", "recommend", "ingest"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}/healthz", timeout=5) as answer:
+            assert answer.status == 200
 
 
 def test_label_sets_stay_small(shop: Shop, prometheus: Prometheus) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from freshet.domain.products import Product
 from freshet.domain.representations import Modality
 from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch, StackError
 from freshet.local.ports import choose
-from freshet.local.triton import installation, temporary_triton
+from freshet.local.single import running
+from freshet.local.triton import installation, temporary_triton, triton_component
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import training_data
 from freshet.representation.encoders.minilm import text_folder
@@ -26,6 +29,7 @@ from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import TrainingOptions
 from freshet.representation.train import Trained, train
 from freshet.representation.variants import run, variant
+from freshet.stream.canary import TrustedEncoders
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,40 @@ async def test_a_server_with_another_model_is_told_by_the_canary(
             await encoders.canary()
     finally:
         await encoders.close()
+
+
+async def test_what_came_back_on_the_same_address_with_another_model_encodes_nothing(
+    model: tuple[Trained, Manifest], url: str, tmp_path: Path
+) -> None:
+    """Invariant 5, for the catalogue worker: nobody asked for a look between the two servers."""
+    options = TrainingOptions(epochs=1, seed=5)
+    products = [Product(f"p{i}", f"item {i} of kind {i % 3}", price=2.0 + i) for i in range(30)]
+    data = training_data(products, [(f"u{i % 3}", f"p{i}") for i in range(30)], [], tmp_path)
+    other = export(train(data, options), data, options, tmp_path / "models", {}, {})
+    texts, port = pre.text_tokens(["product 3"]), choose(0)
+    encoders = TritonEncoders(f"triton://127.0.0.1:{port}", model[1], timeout_seconds=10.0)
+    trusted = TrustedEncoders(encoders)
+    try:
+        assert not encoders.connected
+        with served(model[1], tmp_path / "first", port):
+            vectors = await trusted.encode(Modality.TEXT, texts)
+            assert encoders.connected
+        await asyncio.sleep(0.2)
+        assert not encoders.connected
+        with served(other, tmp_path / "second", port), pytest.raises(DependencyDown, match="golden vectors"):
+            await trusted.encode(Modality.TEXT, texts)
+        with served(model[1], tmp_path / "third", port):
+            assert np.array_equal(await trusted.encode(Modality.TEXT, texts), vectors)
+    finally:
+        await trusted.close()
+
+
+@contextmanager
+def served(manifest: Manifest, folder: Path, port: int) -> Iterator[None]:
+    folder.mkdir()
+    component = triton_component(folder, manifest.folder / "triton", port)
+    with running(component, folder / "triton.log", stop_seconds=3.0):
+        yield
 
 
 async def test_a_dead_stub_is_noticed_by_the_canary_and_mended_by_repair(

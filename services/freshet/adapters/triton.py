@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import grpc
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client import Histogram
 from tritonclient.grpc import aio as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -22,6 +23,17 @@ MOST_ROWS = 256
 """Rows per call: the served models' max_batch_size."""
 GOLDEN_TOLERANCE = {"float32": 2e-3, "int8": 5e-2}
 """Largest difference from a golden vector: of float32 ten times what other processors were seen to differ by."""
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+"""gRPC's own waits grow to two minutes: so long a Triton that is back would not be noticed."""
+
+CALL_SECONDS = Histogram(
+    "freshet_triton_call_seconds", "Time of one call of Triton, answered or failed.", ["model"],
+    buckets=[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30],
+)  # fmt: skip
 
 
 class TritonEncoders:
@@ -36,6 +48,12 @@ class TritonEncoders:
         self._address, self._timeout_seconds = parts.netloc, timeout_seconds
         self._calls = asyncio.Semaphore(calls_at_once)
         self._client: Any = None
+        self._golden: dict[str, NDArray[np.generic]] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection stands that the last call was made on. Whoever answers on the next may be another."""
+        return self._client is not None and self._client._channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def encode(self, modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
         """One vector per row. Raises DependencyDown, or ModelMismatch when Triton's answer has another shape."""
@@ -67,7 +85,9 @@ class TritonEncoders:
 
     async def canary(self) -> None:
         """Run every model on its golden inputs. Raises DependencyDown, or ModelMismatch when an answer differs."""
-        golden = self.manifest.golden()
+        if self._golden is None:
+            self._golden = self.manifest.golden()
+        golden = self._golden
         for name in self.manifest.served:
             inputs = golden_inputs(golden, name)
             expected = np.asarray(golden[f"{name}/{OUTPUT}"], np.float32)
@@ -96,7 +116,7 @@ class TritonEncoders:
 
     def _connected(self) -> Any:
         if self._client is None:
-            self._client = triton.InferenceServerClient(self._address)
+            self._client = triton.InferenceServerClient(self._address, channel_args=_CHANNEL)
         return self._client
 
     async def _infer(self, model: str, inputs: Mapping[str, NDArray[np.generic]], size: int) -> Matrix:
@@ -118,7 +138,8 @@ class TritonEncoders:
     async def _call(self, model: str, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
         tensors: Sequence[Any] = [_tensor(name, value) for name, value in inputs.items()]
         async with self._calls:
-            with tracing.span(f"triton {model}", rows=len(next(iter(inputs.values())))):
+            rows = len(next(iter(inputs.values())))
+            with CALL_SECONDS.labels(model).time(), tracing.span(f"triton {model}", rows=rows):
                 return await self._ask(model, tensors)
 
     async def _ask(self, model: str, tensors: Sequence[Any]) -> Matrix:

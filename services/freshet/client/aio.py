@@ -11,7 +11,7 @@ import stamina
 
 from freshet.client import calls
 from freshet.client.calls import Call, Event, Kind, Published, Streamed, Tokens
-from freshet.client.failures import failure, is_transient
+from freshet.client.failures import Patience, failure
 from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2, product_pb2, recommendation_service_pb2_grpc
 from freshet.v1 import recommendation_service_pb2 as pb
 
@@ -21,9 +21,11 @@ A = TypeVar("A")
 class AsyncFreshet:
     """Connections to the ingest and the recommend service; an async context manager.
 
-    Every call has a deadline (`timeout`, seconds) and is tried again while the service is away, up to `attempts` times.
-    Events get ids before they are sent, so that one that was sent twice counts once. What this client published of a
-    shopper counts in what it recommends to them. Raises Refused, NotFound, Unavailable.
+    A call is tried up to `attempts` times while the service is away, and takes at most `timeout` seconds, all attempts
+    and the pauses between them included; a `wait` comes on top. Many events go out in calls of a thousand. Events get
+    ids before they are sent, so that one that was sent twice counts once. A Recommend that timed out is not tried
+    again: it may have been answered, and each answer records an exposure. What this client published of a shopper
+    counts in what it recommends to them. Raises Refused, NotFound, Unavailable.
     """
 
     def __init__(
@@ -201,10 +203,11 @@ class AsyncFreshet:
 
     async def _ask(self, call: Call[A]) -> A:
         method = getattr(self._stubs[call.service], call.method)
+        patience = Patience(call)
         try:
-            async for attempt in stamina.retry_context(on=is_transient, attempts=self._attempts, timeout=None):
+            async for attempt in stamina.retry_context(on=patience.again, attempts=self._attempts, timeout=None):
                 with attempt:
-                    answer: A = await method(call.request, timeout=call.seconds)
+                    answer: A = await method(call.request, timeout=patience.left)
         except grpc.aio.AioRpcError as error:
             raise failure(call.service, error) from error
         return answer

@@ -44,12 +44,16 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[A]):
-    """One request to a method of a service, and the seconds it may take."""
+    """One request to a method of a service, and the seconds it may take, over all attempts.
+
+    `repeatable`: that it may have been answered already does no harm to asking again.
+    """
 
     service: str
     method: str
     request: Any
     seconds: float
+    repeatable: bool = True
 
 
 def product_events(
@@ -138,7 +142,8 @@ def recommend(
     )
     if not page_token and at_least:
         request.at_least_wait.FromNanoseconds(int(wait_seconds * 1e9))
-    return Call("recommend", "Recommend", request, seconds + (wait_seconds if at_least else 0.0))
+    # Every answer that is no dry run records an exposure, whether it reached us or not.
+    return Call("recommend", "Recommend", request, seconds + (wait_seconds if at_least else 0.0), repeatable=dry_run)
 
 
 def list_similar(

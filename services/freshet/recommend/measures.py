@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -22,9 +23,13 @@ MIRROR_PRODUCTS = Gauge("freshet_mirror_products", "Products this process knows.
 MIRROR_UNSETTLED = Gauge("freshet_mirror_unsettled_products", "Products that changed after what the index shows.")
 MIRROR_IGNORED = Counter("freshet_mirror_ignored_records", "Records passed over, by why.", ["reason"])
 QUERIES = Counter("freshet_query_encodings", "Texts and pictures searched by: known, or encoded.", ["part", "outcome"])
-RECALL = Gauge("freshet_index_recall_ratio", "Share of the true 10 nearest of a product that the index finds.")
+MIRROR_LAG_RECORDS = Gauge("freshet_mirror_lag_records", "Records of the catalogue that this process has not read.")
+MIRROR_LAG_SECONDS = Gauge("freshet_mirror_lag_seconds", "Since when the oldest of them has been there; 0 when none.")
 PROBES = Counter("freshet_index_probes", "Looks at the index's recall, by what came of them.", ["outcome"])
+PROBE_SECONDS = Histogram("freshet_index_probe_seconds", "Time of a look's search, done or failed.", buckets=_BUCKETS)
 
+for _outcome in ("too_few", "index_away", "compared"):
+    PROBES.labels(_outcome)
 for _method in ("Recommend", "ListSimilarProducts", "SearchProducts"):
     # A series that begins at 1 has not increased: it is there at 0 before the first such answer.
     DEGRADED.labels(_method)
@@ -33,6 +38,12 @@ _STAGES = {
     name: STAGE_SECONDS.labels(name)
     for name in ("wait", "profile", "fetch", "encode", "filter", "behaviour", "retrieve", "rank", "respond")
 }
+
+
+@cache
+def recall() -> Gauge:
+    """Made with its first value: a gauge begins at 0, which would tell of an index that finds nothing."""
+    return Gauge("freshet_index_recall_ratio", "Share of the true 10 nearest of a product that the index finds.")
 
 
 @contextmanager

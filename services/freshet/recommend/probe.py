@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from freshet.errors import DependencyDown
 from freshet.ports import VectorIndex
-from freshet.recommend.measures import PROBES, RECALL
+from freshet.recommend.measures import PROBE_SECONDS, PROBES, recall
 from freshet.recommend.mirror import Mirror
 
 EVERY_SECONDS = 10.0
@@ -51,17 +51,18 @@ class RecallProbe:
         searched = mirror.layout.searched
         vectors, query = mirror.vectors[:, :searched], mirror.vectors[int(self._random.choice(rows))].copy()
         try:
-            numbers, _ = await asyncio.wait_for(
-                self._index.search(query[np.newaxis], NEAREST + _SPARE, SEARCH_SECONDS), SEARCH_SECONDS
-            )
+            with PROBE_SECONDS.time():
+                numbers, _ = await asyncio.wait_for(
+                    self._index.search(query[np.newaxis], NEAREST + _SPARE, SEARCH_SECONDS), SEARCH_SECONDS
+                )
         except (DependencyDown, TimeoutError):
             PROBES.labels("index_away").inc()
             return None
         found = mirror.rows_of(numbers[0])
-        recall = await asyncio.to_thread(_recall, vectors, query[:searched], settled, found)
+        ratio = await asyncio.to_thread(_recall, vectors, query[:searched], settled, found)
         PROBES.labels("compared").inc()
-        RECALL.set(recall)
-        return recall
+        recall().set(ratio)
+        return ratio
 
 
 def _recall(

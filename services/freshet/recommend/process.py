@@ -10,19 +10,22 @@ import asyncio
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 import uvloop
 
 from freshet import bootstrap, garbage, tracing
-from freshet.adapters.kafka import Reader, ReadRecord
+from freshet.adapters.kafka import Reader, ReadRecord, topic_bounds
 from freshet.domain.affinity import AffinityRules
 from freshet.domain.scoring import ranking_weights
 from freshet.domain.searching import SearchWeights
 from freshet.errors import DependencyDown, FreshetError
 from freshet.recommend import measures
 from freshet.recommend.exposures import Exposures
+from freshet.recommend.lag import ReadingLag
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.probe import RecallProbe
 from freshet.recommend.pulse import Pulse
@@ -33,10 +36,12 @@ from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
 from freshet.recommend.wait import AtLeast
 from freshet.settings import Settings
-from freshet.telemetry import configure_logging, serve_metrics
+from freshet.telemetry import Heartbeat, configure_logging, serve_metrics, tell_model
 
 RETRY_SECONDS = 1.0
 MEASURE_SECONDS = 1.0
+ENDS_SECONDS = 10.0
+"""So often Kafka is asked where the catalogue ends: a reader that hangs hears nothing of it itself."""
 
 log = structlog.get_logger()
 
@@ -73,13 +78,14 @@ class Feeding:
         self._stopping.set()
 
 
-async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None:
+async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, announce: bool) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigurationError, ModelMismatch."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     manifest = bootstrap.model_manifest(settings)
+    tell_model(manifest.model_version)
     mirror = Mirror(manifest.layout, settings.topics.representations)
     reads = Reads(bootstrap.serving_store(settings))
     index = bootstrap.vector_index(settings, manifest.layout)
@@ -138,8 +144,11 @@ async def serve(settings: Settings, *, share_port: bool, announce: bool) -> None
         loop.create_task(recommender.run()),
         loop.create_task(_follow(reader, mirror, server, stopping)),
         loop.create_task(_measure(mirror)),
+        loop.create_task(heartbeat.run()),
         loop.create_task(RecallProbe(mirror, index).run()),
     ]
+    if settings.metrics_port:
+        background.append(loop.create_task(_measure_lag(settings, mirror)))
     try:
         await stopping.wait()
         await server.stop()
@@ -185,6 +194,23 @@ async def _measure(mirror: Mirror) -> None:
         await asyncio.sleep(MEASURE_SECONDS)
 
 
+async def _measure_lag(settings: Settings, mirror: Mirror) -> None:
+    lag, topic = ReadingLag(), settings.topics.representations
+    looked = -ENDS_SECONDS
+    while True:
+        if time.monotonic() - looked >= ENDS_SECONDS:
+            looked = time.monotonic()
+            with suppress(DependencyDown):
+                bounds = await asyncio.to_thread(topic_bounds, settings.kafka_url, [topic], 2.0)
+                # Of a partition whose records are all gone there is nothing to read.
+                ends = {number: end if end > first else 0 for (_, number), (first, end) in bounds.items()}
+                lag.look(ends, looked)
+        behind = lag.behind(mirror.positions, time.monotonic())
+        measures.MIRROR_LAG_RECORDS.set(behind.records)
+        measures.MIRROR_LAG_SECONDS.set(behind.seconds)
+        await asyncio.sleep(MEASURE_SECONDS)
+
+
 def _reader_failed(error: FreshetError) -> None:
     log.warning("reading the catalogue", detail=str(error))
 
@@ -195,9 +221,10 @@ def main(arguments: Sequence[str]) -> None:
     settings = Settings()
     configure_logging(settings, "recommend" if processes == 1 else f"recommend-{number}")
     try:
-        serve_metrics(settings, number)
+        heartbeat = Heartbeat()
+        serve_metrics(settings, number, heartbeat)
         tracing.start(settings, "recommend")
-        uvloop.run(serve(settings, share_port=processes > 1, announce=number == 0))
+        uvloop.run(serve(settings, heartbeat, share_port=processes > 1, announce=number == 0))
     except (FreshetError, RuntimeError) as error:
         print(f"freshet: {error}", file=sys.stderr)
         raise SystemExit(2) from error

@@ -28,10 +28,12 @@ from freshet.ports import CatalogRow, CatalogStore
 from freshet.representation import preprocessing as pre
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
+from freshet.stream.canary import TrustedEncoders
 from freshet.stream.dead_letters import DeadLetters, reason_of
 from freshet.stream.encoding import Encoded, ProductEncoder
 from freshet.stream.reviews import Reviews
 from freshet.stream.worker import Batch
+from freshet.telemetry import tell_model
 from freshet.v1 import product_pb2, stream_pb2
 
 STAGE = Histogram(
@@ -98,13 +100,15 @@ class CatalogWorker:
         dead_letters: DeadLetters,
         settings: Settings,
         *,
+        trusted: TrustedEncoders | None = None,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
+        """`trusted`: what `encoder` calls, where it is this worker's to open and close."""
         self.topics: Sequence[str] = (settings.topics.products, settings.topics.reviews)
         self._store, self._encoder, self._layout = store, encoder, layout
         self._reviews = Reviews(store, encoder)
         self._producer, self._dead_letters, self._now_us = producer, dead_letters, now_us
-        self._settings = settings
+        self._settings, self._trusted = settings, trusted
         self._reported: set[tuple[str, int, int]] = set()
         self._stored: _Stored | None = None
         """Stored, and not published: where publishing fails, it alone is tried again."""
@@ -114,7 +118,10 @@ class CatalogWorker:
         return self._store.progress(self.name)
 
     async def open(self) -> None:
-        """Have the producer connected: an idempotent one takes up to a second for its first record."""
+        """Have Triton answer as this model does, and the producer connected: an idempotent one takes up to a second for
+        its first record. Raises DependencyDown."""
+        if self._trusted is not None:
+            await self._trusted.open()
         await asyncio.to_thread(self._producer.connect, self._settings.topics.representations)
 
     async def apply(self, batch: Batch) -> None:
@@ -148,6 +155,8 @@ class CatalogWorker:
         return _Stored(batch, [*changed, *kept.values()], {event.place: event for event in read.events})
 
     async def close(self) -> None:
+        if self._trusted is not None:
+            await self._trusted.close()
         self._producer.close()
         await asyncio.to_thread(self._store.close)
 
@@ -326,7 +335,9 @@ def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation
 def open_catalog_worker(settings: Settings) -> CatalogWorker:
     """The worker with the adapters that the settings name."""
     manifest = bootstrap.model_manifest(settings)
-    encoder = ProductEncoder(bootstrap.encoders(settings), manifest, ImageLoader(settings.images))
+    tell_model(manifest.model_version)
+    trusted = TrustedEncoders(bootstrap.encoders(settings))
+    encoder = ProductEncoder(trusted, manifest, ImageLoader(settings.images))
     producer = bootstrap.producer(settings)
     return CatalogWorker(
         bootstrap.catalog_store(settings, manifest.model_version),
@@ -335,4 +346,5 @@ def open_catalog_worker(settings: Settings) -> CatalogWorker:
         producer,
         DeadLetters(producer, settings.topics.dead_letters),
         settings,
+        trusted=trusted,
     )

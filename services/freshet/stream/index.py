@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import structlog
+from prometheus_client import Histogram
 
 from freshet import bootstrap
 from freshet.codec import wire
@@ -17,7 +18,13 @@ from freshet.ports import ProfileStore, VectorIndex
 from freshet.settings import Settings
 from freshet.stream.batches import Run
 from freshet.stream.worker import Batch
+from freshet.telemetry import tell_model
 from freshet.v1 import stream_pb2
+
+WRITE_SECONDS = Histogram(
+    "freshet_index_write_seconds", "Time of one write into the index, done or failed.", ["kind"],
+    buckets=[0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30],
+)  # fmt: skip
 
 log = structlog.get_logger()
 
@@ -53,9 +60,11 @@ class IndexWorker:
         kept = {number: message for number, message in newest.items() if not message.removed}
         if kept:
             vectors = np.stack([unpack(message.vector) for message in kept.values()])
-            await self._index.upsert(np.fromiter(kept, np.int64, len(kept)), vectors)
+            with WRITE_SECONDS.labels("upsert").time():
+                await self._index.upsert(np.fromiter(kept, np.int64, len(kept)), vectors)
         if removed:
-            await self._index.delete(np.array(removed, dtype=np.int64))
+            with WRITE_SECONDS.labels("delete").time():
+                await self._index.delete(np.array(removed, dtype=np.int64))
         await asyncio.to_thread(self._store.apply, self.name, [], [], batch.advances(times))
 
     async def close(self) -> None:
@@ -83,4 +92,5 @@ class IndexWorker:
 def open_index_worker(settings: Settings) -> IndexWorker:
     """The worker with the adapters that the settings name."""
     layout = bootstrap.model_manifest(settings).layout
+    tell_model(layout.model_version)
     return IndexWorker(bootstrap.vector_index(settings, layout), bootstrap.profile_store(settings), layout, settings)

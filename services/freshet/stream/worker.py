@@ -34,7 +34,7 @@ from freshet.settings import Settings
 from freshet.stream.batches import Record, Run, RunSchema, RunTransport
 from freshet.stream.dead_letters import DEAD_LETTERS, REASONS
 from freshet.stream.lag import LagGauges, Standing
-from freshet.telemetry import serve_metrics
+from freshet.telemetry import Heartbeat, serve_metrics
 
 log = structlog.get_logger()
 _FINISH_SECONDS = 1.5
@@ -207,7 +207,16 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop`. Raises what made it impossible to go on."""
-        await self._retrying(self._handler.open)
+        try:
+            if await self._opened():
+                await self._work()
+        finally:
+            await self._handler.close()
+            self._datadir.cleanup()
+            self._membership.release()
+            log.info("stopped")
+
+    async def _work(self) -> None:
         await self.app.start()
         garbage.settle()
         log.info("started", topics=list(self._handler.topics))
@@ -232,10 +241,20 @@ class Worker:
             await asyncio.gather(*waiters, *self._background, return_exceptions=True)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.app.stop(), timeout=5.0)
-            await self._handler.close()
-            self._datadir.cleanup()
-            self._membership.release()
-            log.info("stopped")
+
+    async def _opened(self) -> bool:
+        """Whether the handler is open; False where it was told to stop while it waited."""
+        opening = asyncio.create_task(self._retrying(self._handler.open), name="open")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({opening, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            return opening.done()
+        finally:
+            opening.cancel()
+            stop.cancel()
+            await asyncio.gather(opening, stop, return_exceptions=True)
 
     def stop(self) -> None:
         """Finish the batch in hand, commit, and leave."""
@@ -364,13 +383,18 @@ def run_worker(handler: Handler, settings: Settings) -> None:
     """The process's main: uvloop, one worker, until SIGTERM or SIGINT."""
     import uvloop
 
-    serve_metrics(settings)
+    heartbeat = Heartbeat()
+    serve_metrics(settings, heartbeat=heartbeat)
 
     async def main() -> None:
+        beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
         worker = Worker(handler, settings)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, worker.stop)
-        await worker.run()
+        try:
+            await worker.run()
+        finally:
+            beating.cancel()
 
     tracing.start(settings, f"worker-{handler.name}")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,17 @@ def mirror(shop: Any) -> Any:
     shop.mirror.settle({0: 10_000})
     shop.mirror.filled.set()
     return shop.mirror
+
+
+async def test_nothing_is_told_of_an_index_before_it_was_compared(shop: Any) -> None:
+    """A ratio of 0 would be an index that finds nothing."""
+    measures.recall.cache_clear()
+    with suppress(KeyError):
+        REGISTRY.unregister(REGISTRY._names_to_collectors["freshet_index_recall_ratio"])
+    before = REGISTRY.get_sample_value("freshet_index_probes_total", {"outcome": "too_few"})
+    assert await RecallProbe(shop.mirror, Index(shop.mirror)).look() is None
+    assert REGISTRY.get_sample_value("freshet_index_probes_total", {"outcome": "too_few"}) == (before or 0.0) + 1
+    assert REGISTRY.get_sample_value("freshet_index_recall_ratio") is None
 
 
 async def test_an_index_that_finds_all_has_recall_one(mirror: Any) -> None:
