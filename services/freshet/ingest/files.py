@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from enum import StrEnum
@@ -17,6 +19,8 @@ from freshet.errors import ConfigurationError, InvalidInput
 
 STANDARD_INPUT = "-"
 _GZIP = b"\x1f\x8b"
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""How "surrogateescape" keeps a byte that is no UTF-8."""
 
 
 class Format(StrEnum):
@@ -81,7 +85,7 @@ def _unpacked(stream: io.BufferedReader, stack: ExitStack) -> BinaryIO:
 def _lines(stream: BinaryIO, label: str) -> Iterator[bytes]:
     try:
         yield from stream
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{label} breaks off: {error}") from error
 
 
@@ -113,7 +117,10 @@ def _csv(stream: BinaryIO, label: str) -> Iterator[Read]:
 
 
 def _csv_rows(reader: Any, label: str) -> Iterator[Read]:
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise ConfigurationError(f"{label} cannot be read as CSV: {error}") from error
     if header is None:
         return
     if len(set(header)) < len(header):
@@ -124,6 +131,8 @@ def _csv_rows(reader: Any, label: str) -> Iterator[Read]:
             cells = next(reader)
         except StopIteration:
             return
+        except (OSError, EOFError, zlib.error) as error:
+            raise ConfigurationError(f"{label} breaks off: {error}") from error
         except csv.Error as error:
             yield Read(place, {}, InvalidInput("", f"is no CSV: {error}"))
             continue
@@ -132,7 +141,7 @@ def _csv_rows(reader: Any, label: str) -> Iterator[Read]:
         row = dict(zip(header, cells, strict=False))
         if len(cells) != len(header):
             yield Read(place, row, InvalidInput("", f"has {len(cells)} cells; the header has {len(header)}"))
-        elif any(not cell.isascii() and "\udc7f" < max(cell) < "\udd00" for cell in cells):
+        elif any(not cell.isascii() and _ESCAPED.search(cell) for cell in cells):
             yield Read(place, row, InvalidInput("", "is no UTF-8"))
         else:
             yield Read(place, row)
@@ -150,5 +159,5 @@ def _parquet(stream: BinaryIO, label: str) -> Iterator[Read]:
                 for row in batch.to_pylist():
                     number += 1
                     yield Read(f"{label}:{number}", row)
-    except pyarrow.ArrowException as error:
-        raise ConfigurationError(f"{label} is no Parquet file: {error}") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ConfigurationError(f"{label} cannot be read as Parquet: {error}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from freshet.v1 import interaction_pb2, product_pb2
 Row: TypeAlias = Mapping[str, Any]
 _CHANGES = frozenset({"upsert", "patch", "removal"})
 _ABSENT = object()
+_DATE = re.compile(r"\s*(19|20)\d{6}\s*")
 
 
 class What(StrEnum):
@@ -115,8 +117,16 @@ def read_event(row: Row, columns: Columns, *, patch: bool = False, folder: Path 
     `patch`: a products row changes the columns it has and leaves the rest. `folder`: pictures given as paths are
     read from there and sent inside the event. Raises InvalidInput.
     """
+    try:
+        return _event(row, columns, patch, folder)
+    except (json_format.ParseError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # What a cell can hold has no end: half a surrogate pair, a thousand brackets, 400 digits.
+        raise InvalidInput("", str(error)) from error
+
+
+def _event(row: Row, columns: Columns, patch: bool, folder: Path | None) -> Event:
     if columns.what is What.PRODUCTS and _CHANGES & row.keys():
-        return _parsed(dict(row), product_pb2.ProductEvent())
+        return json_format.ParseDict(dict(row), product_pb2.ProductEvent())
     flat = _fields(row, columns)
     match columns.what:
         case What.PRODUCTS:
@@ -127,13 +137,6 @@ def read_event(row: Row, columns: Columns, *, patch: bool = False, folder: Path 
             if "kind" in flat:
                 flat["kind"] = _kind(flat["kind"])
             return _filled(flat, interaction_pb2.Interaction(), numbers=("value",))
-
-
-def _parsed(row: dict[str, Any], message: Event) -> Event:
-    try:
-        return json_format.ParseDict(row, message)
-    except (json_format.ParseError, TypeError, ValueError) as error:
-        raise InvalidInput("", str(error)) from error
 
 
 def _fields(row: Row, columns: Columns) -> dict[str, Any]:
@@ -207,12 +210,13 @@ def _product_event(flat: dict[str, Any], patch: bool, folder: Path | None) -> pr
             for key, inner in _attributes(value).items():
                 product.attributes[key] = inner
         elif name.startswith("attributes."):
+            if patch:
+                raise InvalidInput(name, "cannot be patched alone; 'attributes' as a JSON object replaces all of them")
             product.attributes[name.removeprefix("attributes.")] = _text(value, name)
         else:
             setattr(product, name, _text(value, name))
     if patch:
-        given = {name.partition(".")[0] for name in flat}
-        event.patch.update_mask.paths.extend(name for name in FIELDS if name in given)
+        event.patch.update_mask.paths.extend(name for name in FIELDS if name in flat)
     return event
 
 
@@ -299,7 +303,8 @@ def _kind(value: Any) -> int:
 def time_us(value: Any, name: str) -> int:
     """Microseconds since the epoch from ISO 8601 (UTC unless it says otherwise) or seconds, milli- or microseconds.
 
-    Which of the three a number is follows from its size: below 1e11 seconds, below 1e14 milliseconds.
+    Which of the three a number is follows from its size: below 1e11 seconds, below 1e14 milliseconds. Eight digits are
+    a date (20260916), not a second of the year 1970.
     """
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -307,6 +312,8 @@ def time_us(value: Any, name: str) -> int:
     if isinstance(value, date):
         return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp()) * 1_000_000
     try:
+        if _DATE.fullmatch(str(value)):
+            raise ValueError
         number = float(value)
     except (TypeError, ValueError):
         try:

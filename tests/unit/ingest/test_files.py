@@ -54,6 +54,33 @@ def test_a_broken_gzip_is_an_error_that_names_the_file(tmp_path: Path) -> None:
         list(read_rows(str(path), Format.JSONL))
 
 
+def test_a_broken_gzip_of_csv_too(tmp_path: Path) -> None:
+    path, packed = tmp_path / "a.csv.gz", gzip.compress(b"id,title\n" + b"1,boot\n" * 100_000)
+    for length in (20, len(packed) // 2):
+        path.write_bytes(packed[:length])
+        with pytest.raises(ConfigurationError, match=r"a\.csv\.gz (breaks off|cannot be read)"):
+            list(read_rows(str(path), Format.CSV))
+    path.write_bytes(packed[: len(packed) // 2] + b"\xff" * 200)
+    with pytest.raises(ConfigurationError, match=r"a\.csv\.gz (breaks off|cannot be read)"):
+        list(read_rows(str(path), Format.CSV))
+
+
+def test_a_cell_with_an_emoji_and_a_byte_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("id,title\n1,😀 boot\n2,😀 ".encode() + b"\xe9\n")
+    assert [read.error is None for read in read_rows(str(path), Format.CSV)] == [True, False]
+
+
+def test_a_damaged_page_of_parquet_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"id": [f"p{i}" for i in range(10_000)]}), path, compression="snappy")
+    written = bytearray(path.read_bytes())
+    written[40:4000] = b"\xff" * 3960
+    path.write_bytes(bytes(written))
+    with pytest.raises(ConfigurationError, match=r"a\.parquet cannot be read"):
+        list(read_rows(str(path), Format.PARQUET))
+
+
 def test_parquet_rows_keep_their_types(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     parquet.write_table(pyarrow.table({"id": ["a", "b"], "price": [1.5, None]}), path)
@@ -66,7 +93,7 @@ def test_parquet_rows_keep_their_types(tmp_path: Path) -> None:
 def test_what_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"no parquet at all")
-    with pytest.raises(ConfigurationError, match="no Parquet"):
+    with pytest.raises(ConfigurationError, match="cannot be read as Parquet"):
         list(read_rows(str(path), Format.PARQUET))
 
 

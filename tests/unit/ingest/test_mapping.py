@@ -84,6 +84,40 @@ def test_what_is_no_time_is_refused(written: str) -> None:
         time_us(written, "event_time")
 
 
+def test_eight_digits_are_a_day() -> None:
+    assert time_us("20251127", "event_time") == time_us(20251127, "event_time") == NOON_US - 12 * 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"title": "half a pair \ud83d"},
+        {"attributes": "[1,2]"},
+        {"attributes": [1, 2]},
+        {"attributes": '{"a":' * 100_000},
+        {"price": 10**400},
+        {"image": "p\x00.png"},
+        {"image": {"uri": 3}},
+        {"categories": {"a": 1}},
+        {"upsert": {"productId": "\ud83d"}},
+        {"upsert": [1]},
+        {"removal": {"productId": {"a": {}}}},
+    ],
+    ids=lambda row: ascii(row)[:40],
+)
+def test_whatever_a_row_holds_it_is_an_event_or_refused(row: dict[str, object], tmp_path: Path) -> None:
+    """One bad row must not end a publish of a million."""
+    with pytest.raises(InvalidInput):
+        read_event({"product_id": "p1"} | row, Columns(What.PRODUCTS), folder=tmp_path)
+
+
+def test_one_attribute_cannot_be_patched_for_it_would_remove_the_others() -> None:
+    with pytest.raises(InvalidInput, match=r"attributes\.colour: cannot be patched alone"):
+        read_event({"product_id": "p1", "attributes.colour": "red"}, Columns(What.PRODUCTS), patch=True)
+    event = read_event({"product_id": "p1", "attributes": '{"colour": "red"}'}, Columns(What.PRODUCTS), patch=True)
+    assert list(event.patch.update_mask.paths) == ["attributes"]
+
+
 def test_a_picture_given_as_a_path_is_sent_inside_the_event(tmp_path: Path) -> None:
     (tmp_path / "p1.png").write_bytes(b"picture")
     event = read_event({"product_id": "p1", "image": "p1.png"}, Columns(What.PRODUCTS), folder=tmp_path)
