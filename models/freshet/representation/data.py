@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from google.protobuf import json_format
 from numpy.typing import NDArray
 
-from freshet.codec.events import read_product_event, read_review
+from freshet.codec.events import event_time_us, read_product_event, read_review
 from freshet.domain.products import Product, Upsert
 from freshet.domain.reviews import Review
 from freshet.errors import ConfigurationError, InvalidInput
@@ -48,7 +49,8 @@ class TrainingData:
             digest.update(hashlib.sha256(picture or b"").digest())
         digest.update(self.users.tobytes() + self.items.tobytes())
         for review in self.reviews:
-            digest.update(repr((review.review_id, review.product_id, review.rating, review.text)).encode())
+            said = (review.review_id, review.product_id, review.rating, review.text, review.version.event_time_us)
+            digest.update(repr(said).encode())
         return digest.hexdigest()[:16]
 
 
@@ -144,11 +146,12 @@ def read_folder(folder: Path) -> TrainingData:
             raise ConfigurationError(f"{folder / 'products.jsonl'}:{line}: {error}") from error
         if isinstance(change, Upsert):
             products.append(change.product)
-    reviews = []
+    reviews, now_us = [], time.time_ns() // 1_000
     if (folder / "reviews.jsonl").is_file():
         for line, values in _json_lines(folder / "reviews.jsonl"):
             try:
-                reviews.append(read_review(json_format.ParseDict(values, product_pb2.Review()), 0, line))
+                review = json_format.ParseDict(values, product_pb2.Review())
+                reviews.append(read_review(review, event_time_us(review, 0, now_us), line))
             except (json_format.ParseError, InvalidInput) as error:
                 raise ConfigurationError(f"{folder / 'reviews.jsonl'}:{line}: {error}") from error
     return training_data(products, list(_interactions(folder)), reviews, folder)

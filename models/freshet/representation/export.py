@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from freshet.domain.representations import Modality
+from freshet.errors import ConfigurationError
 from freshet.representation import manifest as card
 from freshet.representation import pricing, repository
 from freshet.representation.data import TrainingData
@@ -87,7 +88,7 @@ def export(
 ) -> card.Manifest:
     """Write `out`/VERSION and point `out`/current at it. The same networks give the same version.
 
-    `backend`: one of repository.BACKENDS.
+    `backend`: one of repository.BACKENDS. Raises ConfigurationError for networks that give no numbers.
     """
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:
@@ -145,6 +146,8 @@ def _write_model(served: Served, folder: Path, backend: str, golden: dict[str, N
     (folder / "1").mkdir(parents=True)
     with torch.no_grad():
         expected = served.module.eval()(*served.inputs.values())
+    if not bool(torch.isfinite(expected).all()):
+        raise ConfigurationError(f"model {served.name!r} gives values that are no numbers; it is not exported")
     write_onnx(served, folder / "1" / "model.onnx")
     inputs = {
         name: (_TRITON_TYPES[str(tensor.numpy().dtype)], tensor.shape[1:]) for name, tensor in served.inputs.items()

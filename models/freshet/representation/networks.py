@@ -104,6 +104,12 @@ class Networks(nn.Module):
             dearness_told=self.dearness(joint)[:, 0].float(),
         )
 
+    def encoded_pictures(self, pixels: Tensor) -> Tensor:
+        """What an image encoder that does not learn gives of all products, (products, image): as they are served."""
+        self.image.eval()
+        with torch.no_grad():
+            return torch.cat([self.image(rows) for rows in torch.split(pixels, 256)])
+
     def image_learns(self) -> bool:
         return any(parameter.requires_grad for parameter in self.image.parameters())
 

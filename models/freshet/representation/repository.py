@@ -65,11 +65,15 @@ def serve_by(folder: Path, backend: str, instances: int = 1) -> None:
 
 
 def install(folder: Path, out: Path, version: str) -> None:
-    """Move a finished model to `out`/version, and point `out`/current at it in one step."""
-    final = out / version
+    """Move a finished model to `out`/version, and point `out`/current at it in one step.
+
+    One that is there under this version goes as a whole: it is moved aside first and deleted last.
+    """
+    final, aside = out / version, out / f".before-{os.getpid()}"
     if final.exists():
-        shutil.rmtree(final)
+        os.replace(final, aside)
     os.replace(folder, final)
+    shutil.rmtree(aside, ignore_errors=True)
     pointer = out / f".current-{os.getpid()}"
     pointer.unlink(missing_ok=True)
     pointer.symlink_to(version)

@@ -5,6 +5,7 @@ On a CPU deterministic for the same data, options and number of threads, whether
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from freshet.errors import ConfigurationError
+from freshet.errors import ConfigurationError, FreshetError
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import TrainingData
 from freshet.representation.encoders.minilm import WIDTH, load_minilm, text_folder
@@ -33,6 +34,14 @@ from freshet.representation.sentiment import fit, rated
 from freshet.representation.start import Start
 from freshet.representation.tensors import unit
 from freshet.representation.words import text_table
+
+
+class TrainingDiverged(FreshetError):
+    """Losses grew beyond all bounds. What was kept before stays, and the model that serves too."""
+
+    def __init__(self, epoch: int, losses: Mapping[str, float]) -> None:
+        told = ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
+        super().__init__(f"training diverged in epoch {epoch + 1} ({told}); lower learning_rate or a loss's weight")
 
 
 @dataclass(frozen=True)
@@ -212,7 +221,7 @@ def train(
     """Train on everything in `data`. `advanced` hears of the stage and of the share done, 0 to 1.
 
     With `run`, every epoch is kept there, and one that was begun there goes on. `start` is what to begin from, `ready`
-    what was prepared of the same data before. Raises ConfigurationError.
+    what was prepared of the same data before. Raises ConfigurationError, TrainingDiverged.
     """
     check_names(options)
     device, half = _device(options)
@@ -278,10 +287,7 @@ def _epochs(
         if networks.image_learns():
             pictures = None
         elif pictures is None:
-            with torch.no_grad():
-                pictures = torch.cat(
-                    [networks.image(inputs.pixels[start : start + 256]) for start in range(0, len(texts), 256)]
-                )
+            pictures = networks.encoded_pictures(inputs.pixels)
         pairs = torch.from_numpy(pairs_of(data, generator, STEPS * BATCH, following)).to(device)
         batches = [batch for batch in torch.split(pairs, BATCH) if len(batch) > 1]
         totals = dict.fromkeys(options.losses, 0.0)
@@ -300,6 +306,8 @@ def _epochs(
             advanced("fusion", (len(history) + (done + 1) / len(batches)) / options.epochs)
         spent = time.monotonic() - started
         total = sum(options.losses[name] * value for name, value in totals.items())
+        if not math.isfinite(total):
+            raise TrainingDiverged(len(history), totals)
         history.append(Epoch(len(history), total, totals, round(spent, 3)))
         if run is not None:
             run.keep(Checkpoint.of(history, networks, optimiser, generator))

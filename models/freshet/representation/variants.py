@@ -48,12 +48,18 @@ def variant(
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:
         written = Path(scratch) / "model"
         shutil.copytree(model.folder, written)
-        golden = model.golden()
+        golden, rounded = model.golden(), False
         for name in model.served if weights != model.weights else ():
             path = card.network_file(written, name)
             if _matrix_bytes(path) >= LEAST_BYTES:
                 to_int8(path)
+                rounded = True
                 golden[f"{name}/{card.OUTPUT}"] = run(path, card.golden_inputs(golden, name))
+        if weights != model.weights and not rounded:
+            raise ConfigurationError(
+                f"no network of {folder} has a megabyte of matrices, so that 8 bits gain nothing; they are for models "
+                "with a sentence encoder (freshet train --text minilm)"
+            )
         np.savez(written / card.GOLDEN, **golden)  # type: ignore[arg-type]
         if backend is not None:
             for name in model.served:
@@ -64,6 +70,10 @@ def variant(
         # Another backend gives the same vectors: they are the same model's.
         version = model.model_version if weights == model.weights else f"m{digest.hexdigest()[:12]}"
         told = model.model_copy(update={"model_version": version, "weights": weights, "files": files})
+        if weights != model.weights:
+            # What was measured was measured of the other.
+            made = {**model.training, "made_of": model.model_version}
+            told = told.model_copy(update={"metrics": {}, "training": made})
         (written / card.FILE).write_text(told.model_dump_json(indent=2) + "\n", encoding="utf-8")
         repository.install(written, out, version)
     return card.load(out / version)

@@ -119,7 +119,7 @@ def test_what_others_chose_is_learned_anew_of_the_same_sentences(shop: TrainingD
 @pytest.fixture(scope="module")
 def whole(trained: Trained, shop: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> card.Manifest:
     options = TrainingOptions(epochs=1, text="minilm")
-    return export(trained, shop, options, tmp_path_factory.mktemp("whole"), {}, {})
+    return export(trained, shop, options, tmp_path_factory.mktemp("whole"), {}, {"recall_at_10": 0.5})
 
 
 def test_a_model_of_eight_bits_is_another_version_that_says_nearly_the_same(
@@ -131,6 +131,7 @@ def test_a_model_of_eight_bits_is_another_version_that_says_nearly_the_same(
     assert small.model_version != whole.model_version
     assert (tmp_path / "models" / "current").resolve() == small.folder
     assert variant(whole.folder, tmp_path / "again", "int8").model_version == small.model_version
+    assert (small.metrics, small.training["made_of"]) == ({}, whole.model_version)
     golden = small.golden()
     for name in small.served:
         path = small.folder / "triton" / name / "1" / "model.onnx"

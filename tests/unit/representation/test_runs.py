@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,24 @@ from typer.testing import CliRunner
 from freshet.cli import app
 from freshet.errors import ConfigurationError
 from freshet.representation import manifest as card
-from freshet.representation.data import TrainingData
+from freshet.representation.data import TrainingData, read_folder
 from freshet.representation.losses import LOSSES, Step, cosine, next_interaction, ratings
 from freshet.representation.networks import Networks
 from freshet.representation.options import Sizes, TrainingOptions, read_options, training_options
 from freshet.representation.runs import Run
 from freshet.representation.start import read_start
-from freshet.representation.train import pairs_of, train
+from freshet.representation.train import TrainingDiverged, pairs_of, prepared, train
 
 
-def write_shop(folder: Path, products: int = 12) -> Path:
+def write_shop(folder: Path, products: int = 12, pictures: bool = False) -> Path:
     folder.mkdir()
-    lines = [{"productId": f"p{i}", "title": f"kind {i % 3} number {i}", "price": 5.0 + i} for i in range(products)]
+    lines = [
+        {"productId": f"p{i}", "title": f"kind {i % 3} number {i}", "price": 5.0 + i}
+        | ({"image": {"uri": f"p{i}.png"}} if pictures else {})
+        for i in range(products)
+    ]
+    for i in range(products if pictures else 0):
+        Pictures.new("RGB", (40, 40), (20 * i, 255 - 20 * i, 90)).save(folder / f"p{i}.png")
     (folder / "products.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
     rows = [f"u{user},p{(user + 3 * step) % products}" for user in range(9) for step in range(3)]
     (folder / "interactions.csv").write_text("user_id,product_id\n" + "\n".join(rows), encoding="utf-8")
@@ -61,9 +68,11 @@ main()
 """
 
 
-def test_a_run_that_was_killed_and_goes_on_gives_the_model_of_one_that_was_not(tmp_path: Path) -> None:
-    shop = write_shop(tmp_path / "shop")
-    asked = ["--data", shop, "--epochs", 4, "--seed", 5]
+@pytest.mark.parametrize("frozen", ["[]", '["image"]'])
+def test_a_run_that_was_killed_and_goes_on_gives_the_model_of_one_that_was_not(tmp_path: Path, frozen: str) -> None:
+    shop, file = write_shop(tmp_path / "shop", pictures=True), tmp_path / "options.toml"
+    file.write_text(f"freeze = {frozen}\n")
+    asked = ["--data", shop, "--config", file, "--epochs", 4, "--seed", 5]
     _, error = freshet(*asked, "--out", tmp_path / "whole", "--run", tmp_path / "run-whole")
     assert error is None
     killed = subprocess.run(
@@ -197,6 +206,63 @@ def test_frozen_parts_stay_and_are_released_from_the_output_down(shop: TrainingD
     learning = {name for name, each in before.image.named_parameters() if each.requires_grad}
     assert learning == {f"{layer}.{of}" for layer in ("seen", "painted", "head") for of in ("weight", "bias")}
     assert not before.image.get_submodule("network.layers.10").training
+
+
+def test_a_frozen_image_encoder_gives_pictures_as_they_are_served(options: TrainingOptions) -> None:
+    """Not as augmentation would show them: they are encoded once for all steps."""
+    networks = Networks(options)
+    networks.release(options.model_copy(update={"freeze": ("image",)}), 0)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), np.uint8))
+    given = networks.encoded_pictures(pixels)
+    assert torch.equal(given, networks.encoded_pictures(pixels))
+    assert torch.allclose(given, networks.eval().image(pixels), atol=1e-6)
+
+
+def test_a_training_that_diverges_is_an_error_and_leaves_the_model_that_serves(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop")
+    _, error = freshet("--data", shop, "--epochs", 1, "--out", tmp_path / "models")
+    assert error is None
+    before = only_version(tmp_path / "models")
+    file = tmp_path / "options.toml"
+    file.write_text("learning_rate = 1e30\n")
+    _, error = freshet("--data", shop, "--config", file, "--epochs", 6, "--out", tmp_path / "models")
+    assert isinstance(error, TrainingDiverged), error
+    assert "lower learning_rate" in str(error)
+    assert only_version(tmp_path / "models") == before
+
+
+def test_networks_that_give_no_numbers_are_not_exported(
+    shop: TrainingData, options: TrainingOptions, tmp_path: Path
+) -> None:
+    from freshet.representation.export import export
+
+    trained = train(shop, options.model_copy(update={"epochs": 0}))
+    torch.nn.init.constant_(trained.networks.caption.weight, torch.nan)
+    with pytest.raises(ConfigurationError, match="'caption' gives values that are no numbers"):
+        export(trained, shop, options, tmp_path, {}, {})
+    assert not (tmp_path / "current").exists()
+
+
+def test_reviews_count_in_training_as_they_do_in_the_line(tmp_path: Path) -> None:
+    """Many reviews of one day say less than as many of different days; both sides go by the reviews' own times."""
+    folder = write_shop(tmp_path / "shop")
+
+    def written(day: Callable[[int], int]) -> TrainingData:
+        lines = [
+            {"reviewId": f"r{i}", "productId": "p1", "rating": 1 + i % 5, "text": f"kind {i % 3} words",
+             "eventTime": f"2026-0{1 + day(i) // 28}-{1 + day(i) % 28:02d}T10:00:00Z"}
+            for i in range(80)
+        ]  # fmt: skip
+        (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+        return read_folder(folder)
+
+    one_day, many_days = written(lambda _: 0), written(lambda i: i)
+    assert one_day.fingerprint() != many_days.fingerprint()
+    assert [review.version.event_time_us for review in many_days.reviews[:2]] == [
+        1_767_261_600_000_000 + day * 86_400_000_000 for day in (0, 1)
+    ]
+    told = [prepared(data, TrainingOptions(seed=1)).inputs.ratings[1] for data in (one_day, many_days)]
+    assert not torch.equal(*told)
 
 
 def step(first: torch.Tensor, second: torch.Tensor, **values: torch.Tensor) -> Step:

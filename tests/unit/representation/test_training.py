@@ -22,6 +22,7 @@ from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
 from freshet.representation.options import Sizes, TrainingOptions
 from freshet.representation.train import Trained, pairs_of, train
+from freshet.representation.variants import variant
 
 LAYOUT = Layout("m", tuple(Segment(Modality(name), getattr(Sizes(), name)) for name in Modality))
 
@@ -139,6 +140,12 @@ def test_a_model_that_is_missing_cut_or_of_another_version_says_so(
     (folder / card.FILE).write_text(json.dumps(values)[:200])
     with pytest.raises(ModelMismatch, match="cannot be read"):
         card.load(folder)
+
+
+def test_eight_bits_are_refused_where_no_network_is_large(models: tuple[Path, Manifest], tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="8 bits gain nothing"):
+        variant(models[1].folder, tmp_path, "int8")
+    assert not (tmp_path / "current").exists()
 
 
 def test_a_ranking_is_judged_by_its_targets_and_ties_count_against_it() -> None:
