@@ -29,6 +29,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 EVENTS_PER_REQUEST = 1_000
 REQUEST_BYTES = 16 * 2**20
 UNCONFIRMED_BYTES = 64 * 2**20
+RECORD_BYTES_BESIDES = 1_024
+"""Key, headers and what Kafka's client and we keep of a record. It also keeps the room below the 100,000 records that
+the client's own queue takes, in which a publish would wait, and the event loop with it."""
 VIOLATIONS_TOLD = 100
 DETAILS_BYTES = 2_500
 """Of a refusal. It travels in trailing metadata, beside its message twice, and clients refuse more than 8 KiB of it."""
@@ -48,7 +51,12 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
         self._producer = producer
         self._records = records
         self._room = Unconfirmed(unconfirmed_bytes)
-        measures.UNCONFIRMED.set_function(lambda: self._room.held_bytes)
+        measures.UNCONFIRMED.set_function(lambda: self.unconfirmed_bytes)
+
+    @property
+    def unconfirmed_bytes(self) -> int:
+        """Published, and not confirmed by Kafka yet."""
+        return self._room.held_bytes
 
     async def PublishProducts(self, request: pb.PublishProductsRequest, context: Context) -> pb.PublishResponse:
         with tracing.serving("PublishProducts", context.invocation_metadata()):
@@ -149,9 +157,14 @@ class IngestionService(ingestion_service_pb2_grpc.IngestionServiceServicer):
         )
 
     async def _send(self, outgoing: Sequence[Outgoing], seconds: float) -> asyncio.Future[list[Position]]:
-        size = sum(len(record.value) for record in outgoing)
+        size = sum(len(record.value) + RECORD_BYTES_BESIDES for record in outgoing)
         await self._room.reserve(size, seconds)
-        return gathered([record.send(self._producer) for record in outgoing], lambda: self._room.release(size))
+        try:
+            sent = [record.send(self._producer) for record in outgoing]
+        except BaseException:
+            self._room.release(size)
+            raise
+        return gathered(sent, lambda: self._room.release(size))
 
     @staticmethod
     def _seconds(context: Context) -> float:

@@ -23,7 +23,7 @@ from freshet.errors import DependencyDown
 from freshet.ingest.confirmations import Unconfirmed
 from freshet.ingest.records import RecordWriter
 from freshet.ingest.server import SERVICE, running
-from freshet.ingest.service import IngestionService
+from freshet.ingest.service import EVENTS_PER_REQUEST, IngestionService
 from freshet.settings import IngestSettings, Topics
 from freshet.v1 import ingestion_service_pb2 as pb
 from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2, product_pb2
@@ -126,6 +126,37 @@ async def test_a_kafka_that_does_not_answer_is_unavailable_before_the_deadline()
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "kafka" in caught.value.details()
     assert time.monotonic() - begun < 1.0
+
+
+async def test_however_small_events_are_what_waits_for_kafka_stays_below_its_clients_queue() -> None:
+    """With 100,000 records the client's publish waits, and the event loop with it: health would not answer."""
+    log = Log(answers=False)
+    request = pb.PublishInteractionsRequest(interactions=[click()] * EVENTS_PER_REQUEST)
+    async with serving(log) as (stub, _):
+        calls = [stub.PublishInteractions(request, timeout=5.0) for _ in range(120)]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {error.code() for error in ended if isinstance(error, grpc.aio.AioRpcError)} <= {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+    }
+    assert all(isinstance(error, grpc.aio.AioRpcError) for error in ended)
+    assert 10_000 < len(log.records["freshet.interactions.v1"]) < 100_000
+
+
+async def test_a_producer_that_breaks_leaves_the_room_free() -> None:
+    class Broken(Log):
+        def publish(self, *arguments: Any, **named: Any) -> Future[Position]:
+            raise RuntimeError("broken")
+
+    service = IngestionService(Broken(), RecordWriter(Topics(), source="test", record_bytes=1_000_000))
+    async with (
+        running(service, IngestSettings(port=0), lambda: None) as address,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        stub = ingestion_service_pb2_grpc.IngestionServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.PublishInteractions(pb.PublishInteractionsRequest(interactions=[click()]), timeout=5.0)
+    assert service.unconfirmed_bytes == 0
 
 
 async def test_a_stream_counts_bad_events_and_goes_on() -> None:
