@@ -38,7 +38,6 @@ class StreamSettings(BaseModel):
     batch_records: Annotated[int, Field(ge=1)] = 4_000
     fetched_bytes: Annotated[int, Field(ge=1)] = 64 * 2**20
     record_bytes: Annotated[int, Field(ge=1)] = 8 * 2**20
-    future_tolerance_seconds: float = 300.0
     retry_first_seconds: float = 0.1
     retry_longest_seconds: float = 15.0
 
@@ -47,7 +46,6 @@ class ImageSettings(BaseModel):
     """Limits on a product's picture."""
 
     content_bytes: int = 5 * 2**20
-    pixels: int = 40_000_000
     fetch_seconds: float = 5.0
     redirects: int = 3
     allow_private_networks: bool = False

@@ -26,7 +26,6 @@ from freshet.settings import ImageSettings
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ATTEMPTS = 2
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_6TO4 = ipaddress.ip_network("2002::/16")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -41,6 +40,8 @@ def is_public(address: Address) -> bool:
             return False
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved and not address.is_unspecified
 
 
@@ -130,6 +131,9 @@ class ImageLoader:
         if not any(file.is_relative_to(root) for root in roots):
             raise ImageRejected("image.uri", f"{path} is outside the allowed folders")
         try:
+            if file.exists() and not file.is_file():
+                # Opening a pipe would wait for its writer.
+                raise ImageRejected("image.uri", f"{path} is no file")
             with file.open("rb") as opened:
                 return self._within(opened.read(self._settings.content_bytes + 1))
         except OSError as error:

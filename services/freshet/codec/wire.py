@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from freshet.errors import UnreadableRecord
+from freshet.v1 import interaction_pb2, product_pb2
 
 PROTOBUF = "application/protobuf"
 JSON = "application/json"
@@ -51,19 +52,40 @@ def decode(value: bytes | None, headers: Headers | None, message: type[M]) -> M:
     """Read one record's value as `message`.
 
     Unknown protobuf fields are kept (a newer publisher is not an error); unknown JSON fields are refused, since
-    they are most often a misspelt name. Raises UnreadableRecord.
+    they are most often a misspelt name. What an event leaves out is taken from its CloudEvent headers, see
+    `complete`. Raises UnreadableRecord.
     """
     if value is None:
         raise UnreadableRecord("", f"the record has no value; {message.DESCRIPTOR.name} expected")
     if content_type(value, headers) == JSON:
         try:
-            return json_format.Parse(value, message())
+            read = json_format.Parse(value, message())
         except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
             raise UnreadableRecord("", f"not JSON of {message.DESCRIPTOR.full_name}: {error}") from error
-    try:
-        return message.FromString(value)
-    except DecodeError as error:
-        raise UnreadableRecord("", f"not protobuf of {message.DESCRIPTOR.full_name}: {error}") from error
+    else:
+        try:
+            read = message.FromString(value)
+        except DecodeError as error:
+            raise UnreadableRecord("", f"not protobuf of {message.DESCRIPTOR.full_name}: {error}") from error
+    if headers and isinstance(read, product_pb2.ProductEvent | product_pb2.Review | interaction_pb2.Interaction):
+        complete(read, headers)
+    return read
+
+
+def complete(
+    event: product_pb2.ProductEvent | product_pb2.Review | interaction_pb2.Interaction, headers: Headers
+) -> None:
+    """Set an event_id and an event_time that the event leaves out to its CloudEvent's `ce_id` and `ce_time`.
+
+    A review has no event_id: its review_id names what is reviewed again, not the event. Raises UnreadableRecord.
+    """
+    if not isinstance(event, product_pb2.Review) and not event.event_id:
+        event.event_id = header(headers, "ce_id")
+    if not event.HasField("event_time") and (time := header(headers, "ce_time")):
+        try:
+            event.event_time.FromJsonString(time)
+        except ValueError as error:
+            raise UnreadableRecord("ce_time", f"is {time!r}, which is no RFC 3339 time: {error}") from error
 
 
 def encode(message: Message, content: str = PROTOBUF) -> bytes:

@@ -79,7 +79,7 @@ class Feeding:
 
 
 async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, announce: bool) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError, ModelMismatch."""
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError, ModelMismatch, and what ended a background task."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,9 +149,20 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
     ]
     if settings.metrics_port:
         background.append(loop.create_task(_measure_lag(settings, mirror)))
+    failed: list[BaseException] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            failed.append(error)
+            stopping.set()
+
+    for task in background:
+        task.add_done_callback(ended)
     try:
         await stopping.wait()
         await server.stop()
+        if failed:
+            raise failed[0]
     finally:
         for task in background:
             task.cancel()

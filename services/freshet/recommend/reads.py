@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from freshet.errors import DependencyDown
+from freshet.errors import ConfigurationError, DependencyDown
 from freshet.ports import ServingStore
 
 P = ParamSpec("P")
@@ -24,16 +24,26 @@ class Reads:
     async def call(
         self, timeout_seconds: float, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs
     ) -> T:
-        """`function(*arguments)`. Raises DependencyDown, also when time runs out."""
+        """`function(*arguments)`. Raises DependencyDown, also when time runs out or the database needs an upgrade."""
         if self._threads is None:
-            return function(*arguments, **named)
+            return self._connected(function, *arguments, **named)
         if timeout_seconds <= 0.0:
             raise DependencyDown("sql", "no time left for it")
-        hop = asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*arguments, **named))
+        hop = asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: self._connected(function, *arguments, **named)
+        )
         try:
             return await asyncio.wait_for(hop, timeout_seconds)
         except TimeoutError as error:
             raise DependencyDown("sql", f"no answer within {timeout_seconds * 1e3:.0f} ms") from error
+
+    @staticmethod
+    def _connected(function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return function(*arguments, **named)
+        except ConfigurationError as error:
+            # Of a running service it is an outage like any other: answers are degraded until somebody upgrades.
+            raise DependencyDown("sql", str(error)) from error
 
     def close(self) -> None:
         if self._threads is not None:

@@ -179,6 +179,8 @@ class ProfileWorker:
                         raise TooLarge("", f"the record has {len(value):,} bytes; {self._record_bytes:,} are allowed")
                     if value and (tuple(headers[0]) == _PROTOBUF_HEADER if headers else value[0] != 0x7B):
                         message = _parse(parse, value)
+                        if headers and len(headers) > 1:
+                            wire.complete(message, headers)
                     else:
                         message = wire.decode(value, headers, interaction_pb2.Interaction)
                     interaction = read_interaction(message, record.timestamp * 1_000, now_us)

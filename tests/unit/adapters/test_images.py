@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 
 from freshet.adapters.images import ImageLoader, is_public
@@ -23,6 +25,7 @@ ANSWERS: dict[str, bytes] = {
     "/moved": b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n",
     "/circle": b"HTTP/1.1 302 Found\r\nLocation: /circle\r\nContent-Length: 0\r\n\r\n",
     "/to-file": b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    "/inwards": b"HTTP/1.1 302 Found\r\nLocation: http://inner.example/x.png\r\nContent-Length: 0\r\n\r\n",
     "/large": b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2_000,
 }
 
@@ -140,7 +143,9 @@ def test_addresses_on_the_open_internet_are_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["2002:7f00:1::", "224.0.0.1", "ff02::1", "240.0.0.1", "2001:0:7f00:1::"])
+@pytest.mark.parametrize(
+    "address", ["2002:7f00:1::", "224.0.0.1", "ff02::1", "240.0.0.1", "2001:0:7f00:1::", "fec0::1"]
+)
 def test_wrapped_multicast_and_reserved_addresses_are_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
@@ -161,6 +166,36 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
     assert await loader().load(Image(uri=f"http://shop.example:{port}/ok")) == b"abcd"
     assert lookups.count("shop.example") == 1
     assert answering.hosts == [f"shop.example:{port}"]
+
+
+async def test_a_redirect_into_a_private_network_is_not_followed(
+    server: Any, loader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering, base = server
+    port = int(base.rpartition(":")[2])
+    names = {"shop.example": "8.8.8.8", "inner.example": "10.0.0.7"}
+    connected: list[str] = []
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def resolve(_loop: Any, host: str, port: int, **_options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (names.get(host, host), port))]
+
+    async def to_the_server(self: httpcore.AnyIOBackend, host: str, _port: int, *more: Any, **options: Any) -> Any:
+        connected.append(host)
+        return await connect(self, "127.0.0.1", port, *more, **options)
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", resolve)
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", to_the_server)
+    with pytest.raises(ImageRejected, match=r"inner\.example is 10\.0\.0\.7"):
+        await loader(allow_private_networks=False).load(Image(uri="http://shop.example/inwards"))
+    assert answering.asked == ["/inwards"]
+    assert connected == ["8.8.8.8"]
+
+
+async def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, loader: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageRejected, match="is no file"):
+        await loader(file_roots=(tmp_path,)).load(Image(uri=f"file://{tmp_path}/pipe"))
 
 
 async def test_files_are_read_from_allowed_folders_alone(tmp_path: Path, loader: Any) -> None:

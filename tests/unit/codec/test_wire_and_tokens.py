@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,36 @@ def test_cloud_event_headers_say_what_the_binding_asks() -> None:
     assert wire.header(headers, "ce_time") == "2025-11-27T12:00:00Z"
     assert wire.header(headers, "ce_specversion") == "1.0"
     assert wire.content_type(b"", headers) == wire.PROTOBUF
+
+
+CLOUD = [("ce_id", b"c1"), ("ce_time", b"2025-11-27T13:00:00+01:00")]
+BARE = {
+    interaction_pb2.Interaction: interaction_pb2.Interaction(user_id="u", product_id="p", kind="CLICK"),
+    product_pb2.ProductEvent: product_pb2.ProductEvent(removal=product_pb2.ProductRemoval(product_id="p")),
+    product_pb2.Review: product_pb2.Review(review_id="r", product_id="p"),
+}
+
+
+@pytest.mark.parametrize("kind", BARE)
+@pytest.mark.parametrize("content", [wire.PROTOBUF, wire.JSON])
+def test_a_cloud_events_id_and_time_are_those_of_an_event_without(kind: Any, content: str) -> None:
+    read = wire.decode(wire.encode(BARE[kind], content), CLOUD, kind)
+    assert read.event_time.seconds == 1_764_244_800
+    assert getattr(read, "event_id", "c1") == "c1"
+
+
+def test_an_events_own_id_and_time_win_over_its_cloud_events() -> None:
+    own = interaction_pb2.Interaction(
+        event_id="mine", user_id="u", product_id="p", kind="CLICK", event_time={"nanos": 1}
+    )
+    assert wire.decode(wire.encode(own), CLOUD, interaction_pb2.Interaction) == own
+    assert wire.decode(wire.encode(own), [("ce_time", b"now")], interaction_pb2.Interaction) == own
+
+
+@pytest.mark.parametrize("time", [b"yesterday", b"\xff", b"2025-13-01T00:00:00Z"])
+def test_a_cloud_event_without_a_readable_time_is_unreadable(time: bytes) -> None:
+    with pytest.raises(UnreadableRecord, match="ce_time"):
+        wire.decode(wire.encode(CLICK), [("ce_time", time)], interaction_pb2.Interaction)
 
 
 POSITIONS = st.builds(Position, st.sampled_from(["a", "b"]), st.integers(0, 9), st.integers(0, 2**40))

@@ -100,6 +100,23 @@ async def test_however_the_log_is_cut_the_store_is_the_same() -> None:
     assert stored(store)[1].keys() == stored(other)[1].keys()
 
 
+async def test_a_cloud_event_that_comes_again_counts_once() -> None:
+    """Its id is in a header alone."""
+    worker, store, letters = make()
+    value = Interaction(user_id="u1", product_id="p1", kind="CLICK").SerializeToString()
+    typed = [("content-type", b"application/protobuf")]
+    for offset, headers in enumerate([[*typed, ("ce_id", b"c1")], [("ce_id", b"c1")], [*typed, ("ce_id", b"c2")]]):
+        await apply(worker, [Record(offset, value, headers=headers)], at=offset)
+    (touch,) = profiles.decode(store.load_profiles(["u1"])["u1"]).touches.values()
+    once, single, _ = make()
+    for offset, name in enumerate(["c1", "c2"]):
+        click = Interaction(event_id=name, user_id="u1", product_id="p1", kind="CLICK").SerializeToString()
+        await apply(once, [Record(offset, click)], at=offset)
+    (expected,) = profiles.decode(single.load_profiles(["u1"])["u1"]).touches.values()
+    assert touch.weight == expected.weight
+    assert not letters.sent
+
+
 def split_by_user(listed: list[Record]) -> tuple[list[Record], list[Record]]:
     """What two partitions would hold, each with offsets of its own."""
     halves: tuple[list[Record], list[Record]] = ([], [])
