@@ -43,10 +43,9 @@ proto: setup ## Generate the stubs beside the .proto files, and docs/api.md
 
 tools: export GOFLAGS = -modcacherw
 tools: export GOBIN = $(CURDIR)/.freshet/tools
-tools: ## Helm, kubeconform and grpcurl, built with Go: tests of the chart and of docs/grpcurl.md want them
+tools: ## Helm and grpcurl, built with Go: tests of the chart and of docs/grpcurl.md want them
 	@mkdir -p $(GOBIN)
 	go install helm.sh/helm/v3/cmd/helm@v3.22.0
-	go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 	go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3
 
 clean: ## Stop a running stack; delete environments, stack data and caches

@@ -18,7 +18,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 
 {{- define "freshet.kafka" -}}
 {{- if .Values.kafka.bootstrapServers }}{{ .Values.kafka.bootstrapServers }}
-{{- else if .Values.kafka.strimzi.enabled }}{{ include "freshet.name" . }}-kafka-bootstrap:9092
+{{- else if .Values.kafka.strimzi.enabled }}{{ include "freshet.name" . }}-kafka-bootstrap.{{ .Release.Namespace }}.svc:9092
 {{- else }}{{ fail "set kafka.bootstrapServers, or kafka.strimzi.enabled" }}{{ end }}
 {{- end }}
 

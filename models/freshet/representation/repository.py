@@ -21,7 +21,9 @@ BACKENDS = {
 backend; `onnxruntime` Triton's own ONNX backend, as NGC's images have it; `tensorrt` that one with its accelerator."""
 _TENSORRT = 'optimization { execution_accelerators {\n  gpu_execution_accelerator : [ { name : "tensorrt" } ]\n} }\n'
 _SERVING = "# How it is served; `freshet export --backend --instances` writes this anew.\n"
-_PROGRAM = Path(__file__).parents[2] / "triton" / "model.py"
+_PACKED = Path(__file__).with_name("triton_model.py")
+_PROGRAM = _PACKED if _PACKED.exists() else Path(__file__).parents[2] / "triton" / "model.py"
+"""Where a wheel has it, else where a checkout has it."""
 
 
 def check_backend(backend: str) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -20,6 +21,7 @@ CHART = ROOT / "deploy" / "chart"
 EVERYTHING = ("--values", str(CHART / "ci-values.yaml"))
 WORKERS = ("catalog", "index", "profiles")
 SERVICES = ("recommend", "ingest")
+KUBERNETES = "1.33.0"
 
 
 def program(name: str) -> str:
@@ -36,7 +38,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def rendered(*arguments: str) -> str:
-    done = helm("template", "freshet", str(CHART), "--kube-version", "1.33.0", *arguments)
+    done = helm("template", "freshet", str(CHART), "--namespace", "shop", "--kube-version", KUBERNETES, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -63,19 +65,53 @@ def test_helm_finds_nothing_wrong() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_kubernetes_schemas_hold(tmp_path: Path) -> None:
-    """Schemas come over the network, or from the folder that KUBECONFORM_SCHEMAS names."""
-    checker = program("kubeconform")
-    file = tmp_path / "rendered.yaml"
-    file.write_text(rendered(*EVERYTHING))
-    schemas = os.environ.get("KUBECONFORM_SCHEMAS", "default")
-    done = subprocess.run(
-        [checker, "-strict", "-ignore-missing-schemas", "-schema-location", schemas, str(file)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    if "failed downloading schema" in done.stdout:
-        pytest.skip("Kubernetes' schemas cannot be fetched from here")
-    assert done.returncode == 0, done.stdout
+OPERATORS = frozenset({"kafka.strimzi.io", "keda.sh", "milvus.io", "monitoring.coreos.com", "postgresql.cnpg.io"})
+"""Whose resources have schemas of their own, which Kubernetes' do not hold."""
+
+
+def test_kubernetes_schemas_hold(objects: Objects) -> None:
+    checked = set()
+    for (kind, name), each in objects.items():
+        if each["apiVersion"].partition("/")[0] in OPERATORS:
+            continue
+        try:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            pytest.fail(f"{kind} {name}: {error}")
+        checked.add(kind)
+    assert checked == {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"}
+
+
+def test_a_wrong_field_is_told() -> None:
+    """The schemas are there, and strict."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "x"}, "automount": False}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(account, KUBERNETES, strict=True)
+
+
+def test_what_the_operators_bring_has_the_names_that_freshet_asks(objects: Objects) -> None:
+    """An operator names its services by its resource: Milvus NAME-milvus, Strimzi NAME-kafka-bootstrap."""
+    (container,) = pod_of(objects, "recommend")["containers"]
+    asked = {entry["name"]: entry.get("value", "") for entry in container["env"]}
+    milvus, kafka = objects["Milvus", "freshet"], objects["Kafka", "freshet"]
+    assert asked["FRESHET_INDEX_URL"] == f"milvus://{milvus['metadata']['name']}-milvus:19530"
+    bootstrap = f"{kafka['metadata']['name']}-kafka-bootstrap.shop.svc:9092"
+    assert asked["FRESHET_KAFKA_URL"] == f"kafka://{bootstrap}"
+    for component in WORKERS:
+        for trigger in objects["ScaledObject", f"freshet-{component}"]["spec"]["triggers"]:
+            assert trigger["metadata"]["bootstrapServers"] == bootstrap, "KEDA asks from a namespace of its own"
+
+
+def test_milvus_keeps_its_message_log(objects: Objects) -> None:
+    kept = objects["Milvus", "freshet"]["spec"]["dependencies"]["rocksmq"]["persistence"]
+    assert kept["enabled"] is True
+    assert kept["persistentVolumeClaim"]["spec"]["resources"]["requests"]["storage"]
+
+
+@pytest.mark.parametrize("component", [*WORKERS, *SERVICES])
+def test_a_process_that_hangs_is_started_again(objects: Objects, component: str) -> None:
+    (container,) = pod_of(objects, component)["containers"]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
 
 
 @pytest.mark.parametrize("component", [*WORKERS, *SERVICES, "triton"])
@@ -208,6 +244,6 @@ def test_the_operators_resources_are_there_when_asked_for_and_absent_otherwise(o
     ],
 )
 def test_what_must_be_given_is_asked_for_by_name(without: str, told: str) -> None:
-    done = helm("template", "freshet", str(CHART), "--kube-version", "1.33.0", *EVERYTHING, "--set", without)
+    done = helm("template", "freshet", str(CHART), "--kube-version", KUBERNETES, *EVERYTHING, "--set", without)
     assert done.returncode != 0
     assert told in done.stderr

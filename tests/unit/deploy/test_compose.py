@@ -44,6 +44,12 @@ def test_a_service_has_a_fixed_image_a_health_check_and_no_open_port(name: str) 
 
 
 @pytest.mark.parametrize("name", OURS)
+def test_an_image_of_ours_is_built_and_not_looked_for_in_a_registry(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (DEPLOY / "compose" / build["context"] / build["dockerfile"]).exists()
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_our_processes_run_as_nobody_on_a_file_system_that_they_cannot_write(name: str) -> None:
     service = SERVICES[name]
     assert (service["user"], service["read_only"], service["cap_drop"]) == ("10001:10001", True, ["ALL"])
