@@ -173,6 +173,10 @@ class ServingStore(Protocol):
 
     def profile(self, user_id: str) -> bytes | None: ...
 
+    def numbered(self, numbers: Sequence[int]) -> dict[int, str]:
+        """The ids of the products that have these numbers."""
+        ...
+
     def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
         """What was counted of each product, a part per lane: freshet.domain.covisits.strongest adds them up."""
         ...

@@ -114,6 +114,11 @@ class ConsoleSettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65_535)] = 7072
     token: str = ""
     """Empty: one is made, and printed with the address."""
+    names: tuple[str, ...] = ()
+    """Names by which browsers may call it, beside the address that it listens on: those of a proxy in front of it."""
+    metrics: dict[Literal["catalog", "index", "profiles", "recommend"], str] = Field(default_factory=dict)
+    """Where processes answer Prometheus, as HOST:PORT. A host with several addresses is as many processes. Empty: where
+    the local stack has them."""
 
 
 class Settings(BaseSettings):

@@ -23,8 +23,9 @@ FRESHNESS = Histogram(
     ["event"],
     buckets=[0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600],
 )
-"""Interactions are visible when the profile worker has written them; product, removal and review when the recommend
-process has them in memory. One observation per batch and event, of its oldest record: under load an upper bound."""
+"""Interactions are visible when the profile worker has written them; product, hidden (a product made unavailable),
+removal and review when the recommend process has them in memory. One observation per batch and event, of its oldest
+record: under load an upper bound."""
 MODEL = Gauge(
     "freshet_model_info", "1 for the version of the model whose vectors this process works with.", ["version"]
 )

@@ -281,6 +281,9 @@ def test_profiles_and_behaviour_are_read_back(backend: Backend) -> None:
     assert profiles.load_behaviour([2**40, 8, 7]) == {7: b"\xff", 2**40: b"x"}
     assert serving.profile("ユーザー") == b"\x00\x01"
     assert serving.profile("none") is None
+    numbers = profiles.product_numbers(["hat", "coat"])
+    assert serving.numbered([*numbers.values(), 2**40]) == {number: name for name, number in numbers.items()}
+    assert serving.numbered([]) == {}
     assert serving.behaviour([7, 8]) == {7: [b"\xff"]}
     assert serving.behaviour([]) == {}
 

@@ -1,6 +1,6 @@
 """The console's page in a real browser, on the real stack: what a person sees and can do.
 
-Pictures of the page are kept in $FRESHET_ARTEFACTS, or in pytest's temporary folder.
+Pictures of the page are kept in build/artefacts/console, or in the folder that $FRESHET_ARTEFACTS names.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ expect = sync_api.expect
 COLOURS = {"red": (190, 40, 40), "blue": (40, 70, 190), "green": (40, 140, 70), "black": (30, 30, 30)}
 KINDS = ("ankle boot", "summer dress", "wool coat", "straw hat", "leather bag", "running shoe")
 SECONDS = 1_000.0
+ROOT = Path(__file__).parents[2]
 REFUSED = re.compile(r"status of 40[04]")
 
 
@@ -56,9 +57,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ["FRESHET_ARTEFACTS"]) if "FRESHET_ARTEFACTS" in os.environ else None
-    folder = folder or tmp_path_factory.mktemp("console-pictures")
+def pictures() -> Path:
+    folder = Path(os.environ.get("FRESHET_ARTEFACTS", ROOT / "build" / "artefacts" / "console"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -185,6 +185,73 @@ def test_a_click_changes_the_list_and_says_in_how_many_milliseconds(page: Page, 
         page.set_viewport_size({"width": width, "height": 900})
         page.screenshot(path=pictures / f"playground-{scheme}-{width}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_partition_tells_its_last_hour_with_axes(page: Page, pictures: Path) -> None:
+    page.locator("#rows tr:not(.group) td.hourly button").first.click()
+    dialog = page.locator("dialog.hour")
+    expect(dialog.locator("h2")).to_have_text("catalog: freshet.products.v1, partition 0")
+    for said in ("Applied", "Committed", "End", "Owner", "Seconds behind", "Records waiting"):
+        expect(dialog).to_contain_text(said)
+    expect(dialog.locator("svg.axes path.line").first).to_be_attached(timeout=25 * SECONDS)
+    assert {"now", "−60 min"} <= set(dialog.locator("svg.axes").first.locator("text").all_text_contents())
+    page.screenshot(path=pictures / "hour.png")
+    page.click("dialog.hour >> text=Close")
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.locator("#rows tr:not(.group) td.hourly button").nth(3).click()
+    expect(dialog).to_contain_text("Owner")
+    page.screenshot(path=pictures / "hour-390.png")
+
+
+def test_a_shopper_is_picked_from_those_seen_last_and_their_interests_are_told(page: Page, pictures: Path) -> None:
+    page.click("nav a[href='#playground']")
+    chip = page.locator(".chips .chip").first
+    expect(chip).to_be_visible()
+    name = chip.inner_text()
+    chip.click()
+    expect(page.locator(".told .what")).to_contain_text(f"products for {name}")
+    known = page.locator("#playground .known")
+    expect(known.locator(".bars li").first).to_contain_text("%")
+    expect(known.locator(".touches li").first).to_be_visible()
+    page.screenshot(path=pictures / "interests.png")
+
+
+def test_an_invented_shopper_has_no_interests_until_a_click_and_a_hidden_product_pushes_away(page: Page) -> None:
+    page.click("nav a[href='#playground']")
+    page.locator("#playground").get_by_role("button", name="Invent one").click()
+    known = page.locator("#playground .known")
+    expect(known).to_contain_text("Nothing is known of this shopper yet.")
+    invented = page.input_value("#user")
+    expect(page.locator(".told .what")).to_contain_text(f"products for {invented}")
+    title = page.locator(".play .card .words b").nth(1).inner_text()
+    page.locator(".play .card .look").nth(1).click()
+    expect(known.locator(".touches li").first).to_contain_text(title)
+    expect(known.locator(".touches li").first).to_contain_text("click")
+    act(page, listed(page)[0], "Hide")
+    expect(known.locator(".touches li.away")).to_contain_text("hide")
+
+
+def test_what_arrives_what_the_stores_take_and_how_fresh_it_is_are_told_by_name(page: Page, shop: LocalStack) -> None:
+    play(page, f"new-{uuid.uuid4().hex[:8]}")
+    page.locator(".play .card .look").first.click()
+    expect(page.locator(".told .what")).to_contain_text("Clicked")
+    product_id = listed(page)[0]
+    act(page, product_id, "Withdraw")
+    expect(page.locator(".told .what")).to_contain_text("for everyone")
+    page.click("text=Put back")
+    expect(page.locator(".told .what")).to_contain_text("Put back")
+    page.click("nav a[href='#stream']")
+    fresh = page.locator("#answers [data-part='fresh']")
+    for name in ("click → reflected", "product → hidden", "product → found"):
+        expect(fresh).to_contain_text(name, timeout=15 * SECONDS)
+    expect(page.locator(".tile[data-key='profiles'] .cost")).to_contain_text("p99")
+    arriving = page.locator("#work [data-part='arriving']")
+    for topic in (shop.settings.topics.interactions, shop.settings.topics.products):
+        expect(arriving).to_contain_text(topic)
+    stores = page.locator("#work [data-part='stores']")
+    for name in ("Milvus: write a batch", "SQL: read a profile", "SQL: write profiles", "SQL: write products"):
+        expect(stores).to_contain_text(name)
+    expect(page.locator("#model")).to_contain_text("model ")
 
 
 def test_a_modality_that_is_switched_off_contributes_nothing(page: Page) -> None:

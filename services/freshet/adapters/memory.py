@@ -216,6 +216,11 @@ class MemoryServingStore(_Store):
             row = self._state.profiles.get(user_id)
         return row.data if row is not None else None
 
+    def numbered(self, numbers: Sequence[int]) -> dict[int, str]:
+        wanted = set(numbers)
+        with self._state.turn:
+            return {number: id_ for id_, number in self._state.numbers.items() if number in wanted}
+
     def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
         wanted, parts = set(numbers), defaultdict(list)
         with self._state.turn:

@@ -22,7 +22,7 @@ _PROTOBUF_TYPES = (PROTOBUF, "application/x-protobuf", "application/vnd.google.p
 
 CAUSE = "freshet-cause"
 """Header of a representation: the event that made it, and when that came to Kafka, as `NAME MILLISECONDS`."""
-CAUSES = frozenset({"product", "removal", "review"})
+CAUSES = frozenset({"product", "hidden", "removal", "review"})
 
 M = TypeVar("M", bound=Message)
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]

@@ -21,6 +21,7 @@ from freshet.console import letters
 from freshet.console.guard import Guard
 from freshet.console.playground import KINDS, MODALITIES, Playground, read_weights
 from freshet.console.services import Services
+from freshet.console.shoppers import Shoppers
 from freshet.console.watch import Watch
 from freshet.errors import DependencyDown, FreshetError, InvalidInput, NotFound
 from freshet.settings import Settings
@@ -39,6 +40,7 @@ class Console:
         self.services = Services(settings)
         self.watch = Watch(settings, self.services)
         self.playground = Playground(settings, self.services)
+        self.shoppers = Shoppers(settings)
 
     async def health(self, _request: Request) -> Response:
         if self.watching and not self.watch.working:
@@ -64,6 +66,12 @@ class Console:
 
     async def about(self, _request: Request) -> Response:
         return _json({"modalities": MODALITIES, "kinds": KINDS})
+
+    async def latest_shoppers(self, _request: Request) -> Response:
+        return _json({"shoppers": await self.shoppers.latest()})
+
+    async def shopper(self, request: Request) -> Response:
+        return _json(await self.shoppers.known(request.query_params.get("user", "")))
 
     async def recommend(self, request: Request) -> Response:
         weights = read_weights({name: value for name, value in request.query_params.items() if name != "user"})
@@ -128,6 +136,7 @@ def build(settings: Settings, *, watching: bool = True) -> Starlette:
                 task.cancel()
                 await asyncio.wait([task])
             await console.playground.close()
+            await console.shoppers.close()
             await console.services.close()
 
     return Starlette(
@@ -139,6 +148,8 @@ def build(settings: Settings, *, watching: bool = True) -> Starlette:
             Route("/api/state", console.state),
             Route("/api/history", console.history),
             Route("/api/about", console.about),
+            Route("/api/shoppers", console.latest_shoppers),
+            Route("/api/shopper", console.shopper),
             Route("/api/recommend", console.recommend),
             Route("/api/similar", console.similar),
             Route("/api/search", console.search, methods=["GET", "POST"]),
@@ -149,7 +160,9 @@ def build(settings: Settings, *, watching: bool = True) -> Starlette:
             Route("/api/letter", console.show_letter),
             Route("/api/replay", console.replay, methods=["POST"]),
         ],
-        middleware=[Middleware(Guard, host=settings.console.host, token=settings.console.token)],
+        middleware=[
+            Middleware(Guard, host=settings.console.host, token=settings.console.token, names=settings.console.names)
+        ],
         exception_handlers={FreshetError: _refused},
         lifespan=lifespan,
     )

@@ -22,6 +22,7 @@ from freshet.errors import DependencyDown
 
 TIMEOUT_SECONDS = 3.0
 READ_SECONDS = 1.0
+LATEST_EACH = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Group:
 
 
 class Broker:
-    """Three connections that last: one asks for ends, one reads single records, one describes groups.
+    """Three connections that last: one asks for ends, one reads a few records, one describes groups.
 
     Nothing is connected before the first call; after an error all is closed, and the next call connects anew.
     Every method raises DependencyDown.
@@ -100,6 +101,33 @@ class Broker:
                                 waiting.discard(place)
             self._reader.unsubscribe()
         return found
+
+    async def latest_keys(self, topic: str, each: int = LATEST_EACH) -> list[bytes]:
+        """Keys of the last records of every partition, the newest record first; those that come within READ_SECONDS."""
+        found: list[tuple[int, int, bytes]] = []
+        bounds = await self.topics([topic])
+        begins = {
+            TopicPartition(*place): max(first, bounds.end[place] - each)
+            for place, first in bounds.first.items()
+            if bounds.end[place] > first
+        }
+        if not begins:
+            return []
+        async with self._asking():
+            self._reader.assign(list(begins))
+            for place, offset in begins.items():
+                self._reader.seek(place, offset)
+            waiting = set(begins)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_SECONDS):
+                    while waiting:
+                        records = await self._reader.getmany(*waiting, timeout_ms=200)
+                        for place, listed in records.items():
+                            found += [(record.timestamp, record.offset, record.key) for record in listed if record.key]
+                            if listed and listed[-1].offset + 1 >= bounds.end[place.topic, place.partition]:
+                                waiting.discard(place)
+            self._reader.unsubscribe()
+        return [key for *_, key in sorted(found, reverse=True)]
 
     async def close(self) -> None:
         parts = (self._ends, self._reader, self._admin)

@@ -12,6 +12,8 @@ Level = Literal["red", "amber"]
 BEHIND_SECONDS = 5.0
 """A worker that is so far behind, and moves, is worth a line."""
 DEGRADED_SHARE = 0.01
+CATALOGUE_EVENTS = frozenset({"product", "hidden", "removal", "review"})
+"""Events of freshness that go through the catalogue worker; the others are interactions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def findings(
         if one.stalled_waiting:
             found.append(_of_stall(one, states.get(one.worker)))
         elif one.behind_seconds is not None and one.behind_seconds >= BEHIND_SECONDS and one.waiting:
-            found.append(_of_delay(one))
+            found.append(_of_delay(one, _cost(one.worker, flow)))
     found += _of_answers(flow)
     return sorted(found, key=lambda finding: finding.level != "red")
 
@@ -92,13 +94,27 @@ def _of_stall(one: Summary, health: Health | None) -> Finding:
     return Finding("red", one.worker, title, _look_at(one.worker, health))
 
 
-def _of_delay(one: Summary) -> Finding:
+def _cost(worker: str, flow: Mapping[str, Any]) -> str:
+    """What the delay costs: how old events were when they counted, in the last minute. Empty where nothing did."""
+    rows = [
+        row for row in flow.get("freshness", ())
+        if row["recent"] and (row["event"] in CATALOGUE_EVENTS) == (worker != "profiles")
+    ]  # fmt: skip
+    if not rows:
+        return ""
+    worst = max(rows, key=lambda row: float(row["p99"]))
+    return (
+        f" Events count {duration(worst['p50'])} late at the median, {duration(worst['p99'])} at the 99th percentile."
+    )
+
+
+def _of_delay(one: Summary, cost: str) -> Finding:
     if one.seconds_to_go is not None:
         step = f"it gains: about {duration(one.seconds_to_go)} to go, nothing to do"
     else:
         step = "it does not gain: start another worker of its kind, or look at what slows it below"
     behind = duration(one.behind_seconds or 0.0)
-    return Finding("amber", one.worker, f"{one.worker} is {behind} behind: {one.waiting:,} records wait.", step)
+    return Finding("amber", one.worker, f"{one.worker} is {behind} behind: {one.waiting:,} records wait.{cost}", step)
 
 
 def _of_answers(flow: Mapping[str, Any]) -> list[Finding]:
@@ -130,6 +146,8 @@ def _of_answers(flow: Mapping[str, Any]) -> list[Finding]:
 
 
 def duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6_000:

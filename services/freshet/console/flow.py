@@ -22,6 +22,14 @@ WORKERS = ("catalog", "index", "profiles")
 METHODS = ("Recommend", "ListSimilarProducts", "SearchProducts")
 STAGES = ("wait", "profile", "fetch", "encode", "filter", "behaviour", "retrieve", "rank", "respond")
 """In the order of a request."""
+STORES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("Milvus: write a batch", "freshet_index_write_seconds", {}),
+    ("Milvus: probing search", "freshet_index_probe_seconds", {}),
+    ("SQL: read a profile", "freshet_request_stage_seconds", {"stage": "profile"}),
+    ("SQL: write profiles", "freshet_worker_apply_seconds", {"worker": "profiles"}),
+    ("SQL: write products", "freshet_catalog_stage_seconds", {"stage": "store"}),
+)
+"""What is told of the stores, by the metric that says it. A batch of profiles is its update and its transaction."""
 
 
 def flow(series: Mapping[str, Series]) -> dict[str, Any]:
@@ -33,7 +41,7 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
         name: one for name, one in series.items() if total(one.latest, "freshet_index_probes_total", outcome="compared")
     }
     return {
-        "workers": [_worker(name, quick.get(name, (0.0, {})), minute, name in series) for name in WORKERS],
+        "workers": [_worker(name, quick, minute) for name in WORKERS],
         "methods": _methods(quick, minute, begun),
         "stages": [
             {"stage": stage, "mean": spread.mean, "p99": spread.percentile(0.99)}
@@ -46,6 +54,11 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
         "dead_letters": _dead_letters(begun, minute),
         "encoders": _encoders(begun, minute),
         "freshness": _freshness(begun, minute),
+        "stores": [
+            {"what": what, "p50": spread.percentile(0.5), "p99": spread.percentile(0.99), "count": spread.count}
+            for what, name, labels in STORES
+            if (spread := distribution(minute, name, **labels)).count
+        ],
         "mirror_products": max(_gauges(series, "freshet_mirror_products"), default=None),
         "index": {
             "unsettled": max(_gauges(series, "freshet_mirror_unsettled_products"), default=None),
@@ -54,13 +67,23 @@ def flow(series: Mapping[str, Series]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _worker(name: str, quick: tuple[float, Sample], minute: Sample, known: bool) -> dict[str, Any]:
-    seconds, added = quick
+def working_models(sample: Sample) -> list[str]:
+    """Versions of the models that a process works with."""
+    return values(sample, "freshet_model_info", "version")
+
+
+def _together(quick: Mapping[str, tuple[float, Sample]], component: str) -> tuple[float, Sample]:
+    """How long ago the samples compared with were taken, and what all processes of a component added since."""
+    own = [one for name, one in quick.items() if name.partition(" ")[0] == component]
+    return max((seconds for seconds, _ in own), default=0.0), merged(sample for _, sample in own)
+
+
+def _worker(name: str, quick: Mapping[str, tuple[float, Sample]], minute: Sample) -> dict[str, Any]:
+    seconds, added = _together(quick, name)
     batches = distribution(minute, "freshet_worker_batch_records", worker=name)
     apply = distribution(minute, "freshet_worker_apply_seconds", worker=name)
     return {
         "worker": name,
-        "known": known,
         "rate": total(added, "freshet_worker_records_total", worker=name) / seconds if seconds else None,
         "batch": batches.mean,
         "apply_p50": apply.percentile(0.5),
@@ -70,9 +93,7 @@ def _worker(name: str, quick: tuple[float, Sample], minute: Sample, known: bool)
 
 
 def _methods(quick: Mapping[str, tuple[float, Sample]], minute: Sample, begun: Sample) -> list[dict[str, Any]]:
-    services = {name: one for name, one in quick.items() if name.startswith("recommend")}
-    added = merged(sample for _, sample in services.values())
-    seconds = max((seconds for seconds, _ in services.values()), default=0.0)
+    seconds, added = _together(quick, "recommend")
     name = "freshet_request_seconds"
     rows = []
     for method in dict.fromkeys((*METHODS, *sorted(values(begun, f"{name}_count", "method")))):

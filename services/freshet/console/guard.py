@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -56,14 +56,17 @@ class Guard:
     """Refuses what must not be asked, before any route sees it.
 
     A name that another web page made point at this machine (DNS rebinding) is refused by the Host header. Data need
-    the token beyond loopback, and every POST needs it always: a page of another origin cannot set that header.
+    the token beyond loopback and behind a proxy, and every POST needs it always: a page of another origin cannot set
+    that header.
     The page's own files hold no data and need none.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, token: str) -> None:
+    def __init__(self, app: ASGIApp, *, host: str, token: str, names: Collection[str] = ()) -> None:
+        """`names`: by which a proxy in front of it is called; with one, other machines reach it."""
         self._app, self._token = app, token
-        self._needs_token = not is_loopback(host)
-        self._hosts = None if host in ("0.0.0.0", "::") else _NAMES | {host.strip("[]").lower()}
+        self._needs_token = not is_loopback(host) or bool(names)
+        self._names = _NAMES | {host.strip("[]").lower()} | {name.lower() for name in names}
+        self._any_address = host in ("0.0.0.0", "::")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,14 +96,14 @@ class Guard:
         return None
 
     def _allowed(self, name: str) -> bool:
-        if self._hosts is not None:
-            return name in self._hosts
+        if name in self._names:
+            return True
         # Listening on every interface: an address cannot be rebound, a name can.
         try:
             ipaddress.ip_address(name)
         except ValueError:
-            return name in _NAMES
-        return True
+            return False
+        return self._any_address
 
 
 def _refuse(status: int, text: str) -> JSONResponse:

@@ -1,9 +1,10 @@
-"""Prometheus metrics of Freshet's processes, read over loopback; rates and percentiles over a window."""
+"""Prometheus metrics of Freshet's processes; rates and percentiles over a window."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,24 +130,34 @@ class Series:
         return now - then, since(latest, old)
 
 
+async def addresses_of(place: str) -> list[str]:
+    """The HOST:PORT of every address that the host in `place` has, in order; `place` itself where it has none now."""
+    host, _, port = place.rpartition(":")
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return [place]
+    return sorted({f"[{name}]:{port}" if ":" in (name := str(entry[4][0])) else f"{name}:{port}" for entry in found})
+
+
 class Scraper:
     """Asks every process for its metrics; one that does not answer is left out until it does."""
 
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(timeout=1.0, trust_env=False)
         self.series: dict[str, Series] = {}
-        """By process: the component's name, and its number where there are several."""
+        """By process: the component's name, and its address where there are several."""
 
-    async def scrape(self, ports: Mapping[str, Sequence[int]], now: float) -> list[str]:
-        """Read all; returns the names of those that did not answer."""
+    async def scrape(self, addresses: Mapping[str, Sequence[str]], now: float) -> list[str]:
+        """Read all of these HOST:PORT by component; returns the names of those that did not answer."""
         wanted = {
-            f"{name}" if len(listed) == 1 else f"{name} {number}": port
-            for name, listed in ports.items()
-            for number, port in enumerate(listed)
+            name if len(listed) == 1 else f"{name} {address}": address
+            for name, listed in addresses.items()
+            for address in listed
         }
         for gone in set(self.series) - set(wanted):
             del self.series[gone]
-        answers = await asyncio.gather(*(self._read(port) for port in wanted.values()))
+        answers = await asyncio.gather(*(self._read(address) for address in wanted.values()))
         silent = []
         for name, sample in zip(wanted, answers, strict=True):
             series = self.series.setdefault(name, Series())
@@ -160,9 +171,9 @@ class Scraper:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _read(self, port: int) -> Sample | None:
+    async def _read(self, address: str) -> Sample | None:
         try:
-            answer = await self._client.get(f"http://127.0.0.1:{port}/metrics")
+            answer = await self._client.get(f"http://{address}/metrics")
             answer.raise_for_status()
             return parse(answer.text)
         except (httpx.HTTPError, ValueError):

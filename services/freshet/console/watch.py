@@ -15,11 +15,11 @@ import structlog
 from freshet import bootstrap
 from freshet.console.broker import Broker, Group
 from freshet.console.findings import Health, findings
-from freshet.console.flow import flow
+from freshet.console.flow import flow, working_models
 from freshet.console.history import History
 from freshet.console.lag import Movement, Row, Summary, Topic, first_waiting, rows_of, summary
 from freshet.console.models import Models
-from freshet.console.scrape import RATE_SECONDS, Scraper
+from freshet.console.scrape import RATE_SECONDS, Scraper, addresses_of
 from freshet.console.services import Services
 from freshet.domain.progress import Progress
 from freshet.errors import ConfigurationError, DependencyDown, FreshetError, StackError
@@ -52,6 +52,7 @@ class Watch:
         self._rows: dict[str, list[Row]] = {}
         self._rows_at: float | None = None
         self._applied: dict[str, deque[tuple[float, int, int]]] = {name: deque() for name in self._workers}
+        self._ends: deque[tuple[float, Mapping[str, int]]] = deque()
         self._model: str | None = None
         self._watchers = 0
         self._wake = asyncio.Event()
@@ -104,13 +105,14 @@ class Watch:
         status = self._stack()
         kafka_error, sql_error = await self._look_at_workers(clock)
         silent, triton_error = await asyncio.gather(
-            self._scraper.scrape(self._metrics_ports(status), clock), self._models.read(clock)
+            self._scraper.scrape(await self._metrics(status), clock), self._models.read(clock)
         )
         summaries = [self._summary(worker, clock) for worker in self._workers]
         healths = await self._healths(status, kafka_error, sql_error)
         flowing = flow(self._scraper.series)
         supervised = None if status is None else status.supervised
-        self._remember(now, summaries, flowing)
+        arriving = self._arriving()
+        self._remember(now, summaries, flowing, arriving)
         return {
             "time": now,
             "model": self._model_version(),
@@ -121,6 +123,7 @@ class Watch:
             "rows": [asdict(row) | {"stalled": row.stalled} for rows in self._rows.values() for row in rows],
             "rows_time": self._rows_at,
             "groups": {worker: group.state for worker, group in self._groups.items()},
+            "arriving": [{"topic": topic, "rate": rate} for topic, rate in arriving.items()],
             "flow": flowing,
             "models": {"rows": self._models.rows(), "error": triton_error},
             "metrics": {"silent": silent, "processes": len(self._scraper.series)},
@@ -140,6 +143,9 @@ class Watch:
             progress = await asyncio.to_thread(self._progress)
         except (DependencyDown, ConfigurationError) as error:
             return "", str(error)
+        self._ends.append((clock, _ends(topic)))
+        while len(self._ends) > 2 and clock - self._ends[1][0] >= RATE_SECONDS:
+            self._ends.popleft()
         mine = {worker: _of_topics(topic, names) for worker, names in self._workers.items()}
         waiting = {
             place: start
@@ -213,23 +219,43 @@ class Watch:
             return None
         return status
 
-    def _metrics_ports(self, status: StackStatus | None) -> dict[str, range]:
+    async def _metrics(self, status: StackStatus | None) -> dict[str, list[str]]:
+        """By component, the addresses of its processes' metrics."""
+        if given := self._settings.console.metrics:
+            found = await asyncio.gather(*map(addresses_of, given.values()))
+            return dict(zip(given, found, strict=True))
         parts = status.components if status is not None else ()
         several = {"recommend": self._settings.recommend.workers}
         return {
-            part.name: range(part.metrics_port, part.metrics_port + several.get(part.name, 1))
+            part.name: [f"127.0.0.1:{part.metrics_port + number}" for number in range(several.get(part.name, 1))]
             for part in parts
             if part.metrics_port and part.name in (*self._workers, "recommend")
         }
 
     def _model_version(self) -> str | None:
+        """That which the processes work with, as they tell; else that of the model folder."""
+        told = {version for one in self._scraper.series.values() for version in working_models(one.latest)}
+        if told:
+            return " and ".join(sorted(told))
         if self._model is None:
             with suppress(FreshetError, OSError):
                 self._model = bootstrap.model_manifest(self._settings).layout.model_version
         return self._model
 
-    def _remember(self, now: float, summaries: Iterable[Summary], flowing: Mapping[str, Any]) -> None:
-        values: dict[str, float | None] = {}
+    def _arriving(self) -> dict[str, float]:
+        """Records per second that came into each topic."""
+        if len(self._ends) < 2:
+            return {}
+        (then, before), (now, after) = self._ends[0], self._ends[-1]
+        return {topic: max(0.0, (end - before.get(topic, end)) / (now - then)) for topic, end in after.items()}
+
+    def _remember(
+        self, now: float, summaries: Iterable[Summary], flowing: Mapping[str, Any], arriving: Mapping[str, float]
+    ) -> None:
+        values: dict[str, float | None] = {f"{topic} in": rate for topic, rate in arriving.items()}
+        for row in (row for rows in self._rows.values() for row in rows):
+            place = f"{row.worker} {row.topic} {row.partition}"
+            values[f"{place} waiting"], values[f"{place} behind"] = row.waiting, row.behind_seconds
         for one in summaries:
             values[f"{one.worker} waiting"] = one.waiting
             values[f"{one.worker} behind"] = one.behind_seconds
@@ -247,6 +273,14 @@ def _plain(state: str) -> str:
 def _applied(progress: Mapping[tuple[str, int], Progress], place: tuple[str, int]) -> int:
     step = progress.get(place)
     return 0 if step is None else step.next_offset
+
+
+def _ends(topic: Topic) -> dict[str, int]:
+    """How many records ever came, by topic."""
+    ends: dict[str, int] = {}
+    for (name, _), end in topic.end.items():
+        ends[name] = ends.get(name, 0) + end
+    return ends
 
 
 def _of_topics(topic: Topic, names: Iterable[str]) -> Topic:

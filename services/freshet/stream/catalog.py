@@ -19,7 +19,7 @@ from freshet.adapters.images import ImageLoader
 from freshet.adapters.kafka import Producer
 from freshet.codec import events, wire
 from freshet.domain import products, reviews
-from freshet.domain.products import Change, ProductState, Removal, Version
+from freshet.domain.products import Change, Patch, ProductState, Removal, Upsert, Version
 from freshet.domain.progress import Position, Progress, Published
 from freshet.domain.representations import Layout, pack
 from freshet.domain.reviews import Review, StoredReview
@@ -64,7 +64,14 @@ class _Event(NamedTuple):
     def name(self) -> str:
         if self.review is not None:
             return "review"
-        return "removal" if isinstance(self.change, Removal) else "product"
+        match self.change:
+            case Removal():
+                return "removal"
+            case Patch(product, paths) if "available" in paths and not product.available:
+                return "hidden"
+            case Upsert(product) if not product.available:
+                return "hidden"
+        return "product"
 
 
 @dataclass(slots=True)

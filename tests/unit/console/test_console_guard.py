@@ -39,7 +39,9 @@ class Browser:
             return await client.request(method, path, **options)
 
 
-def opened(tmp_path: Path, host: str = "127.0.0.1", called: str = "127.0.0.1:7072") -> Browser:
+def opened(
+    tmp_path: Path, host: str = "127.0.0.1", called: str = "127.0.0.1:7072", names: tuple[str, ...] = ()
+) -> Browser:
     """Nothing of the system runs: what a route then answers is 503, and what the guard refuses it never sees."""
     return Browser(
         Settings(
@@ -48,7 +50,7 @@ def opened(tmp_path: Path, host: str = "127.0.0.1", called: str = "127.0.0.1:707
             data_dir=tmp_path,
             recommend={"port": 9},  # type: ignore[arg-type]
             ingest={"port": 9},  # type: ignore[arg-type]
-            console=ConsoleSettings(host=host, token=TOKEN),
+            console=ConsoleSettings(host=host, token=TOKEN, names=names),
         ),
         called,
     )
@@ -147,6 +149,16 @@ def test_listening_everywhere_a_name_is_refused_and_an_address_is_not(tmp_path: 
     client = opened(tmp_path, host="0.0.0.0")
     assert client.get("/api/state", headers=headers | {"host": "192.168.7.3:7072"}).status_code == 200
     assert client.get("/api/state", headers=headers | {"host": "evil.example:7072"}).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_behind_a_proxy_it_goes_by_that_name_and_looking_needs_the_token(tmp_path: Path, host: str) -> None:
+    client = opened(tmp_path, host=host, called="console.shop.example", names=("Console.shop.example",))
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/api/state").status_code == 401
+    headers = {"x-freshet-token": TOKEN}
+    assert client.get("/api/state", headers=headers).status_code == 200
+    assert client.get("/api/state", headers=headers | {"host": "evil.example"}).status_code == 421
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,21 @@ def test_a_worker_that_gains_says_how_long_it_needs() -> None:
     assert "10 s to go" in found.next
 
 
+def test_what_a_delay_costs_is_told_by_the_events_that_go_through_that_worker() -> None:
+    fresh = [
+        {"event": "click", "recent": True, "p50": 0.25, "p99": 64.0},
+        {"event": "product", "recent": True, "p50": 7.0, "p99": 12.5},
+        {"event": "removal", "recent": False, "p50": 90.0, "p99": 99.0},
+    ]
+    told = {}
+    for worker in ("catalog", "profiles"):
+        one = summary(worker, [rows(0, 3_000, written_ms=NOW_MS - 60_000)], 0.0, 0.0)
+        (found,) = findings([], [one], {"freshness": fresh}, supervised=None)
+        told[worker] = found.title
+    assert told["catalog"].endswith("Events count 7.0 s late at the median, 12 s at the 99th percentile.")
+    assert told["profiles"].endswith("Events count 0.2 s late at the median, 64 s at the 99th percentile.")
+
+
 def test_the_worst_comes_first() -> None:
     flow = {"answers": 100, "degraded": 20, "dead_letters": [{"minute": 1}]}
     found = findings(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import socket
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -11,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from freshet.console.flow import flow
 from freshet.console.models import Models
-from freshet.console.scrape import Series, distribution, parse, total
+from freshet.console.scrape import Series, addresses_of, distribution, parse, total
 
 
 class Process:
@@ -53,6 +55,28 @@ def test_a_rate_is_what_was_added_in_the_last_ten_seconds() -> None:
         series.add(float(second), parse(process.read()))
     worker = next(row for row in flow({"profiles": series})["workers"] if row["worker"] == "profiles")
     assert worker["rate"] == 100.0
+
+
+def test_processes_of_one_component_are_added_up() -> None:
+    workers = {}
+    for address, rate in (("10.0.0.7:9100", 100), ("10.0.0.8:9100", 40)):
+        process, series = Process(), workers.setdefault(f"profiles {address}", Series())
+        for second in range(21):
+            process.records.labels("profiles", "i").inc(rate)
+            series.add(float(second), parse(process.read()))
+    worker = next(row for row in flow(workers)["workers"] if row["worker"] == "profiles")
+    assert worker["rate"] == 140.0
+
+
+async def test_a_host_is_as_many_processes_as_it_has_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(_loop: object, host: str, port: str, **_options: object) -> list[object]:
+        if host != "catalog":
+            raise socket.gaierror
+        return [(0, 0, 0, "", (address, int(port))) for address in ("10.0.0.8", "10.0.0.7", "fd00::7")]
+
+    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", resolve)
+    assert await addresses_of("catalog:9100") == ["10.0.0.7:9100", "10.0.0.8:9100", "[fd00::7]:9100"]
+    assert await addresses_of("gone:9100") == ["gone:9100"], "asked, it does not answer: it is told as silent"
 
 
 def test_a_process_that_began_anew_counts_from_zero() -> None:
@@ -114,7 +138,7 @@ def test_freshness_of_a_quiet_minute_is_that_since_start() -> None:
 
 def test_without_metrics_nothing_is_claimed() -> None:
     seen = flow({})
-    assert all(row["rate"] is None and not row["known"] for row in seen["workers"])
+    assert all(row["rate"] is None for row in seen["workers"])
     assert seen["freshness"] == []
     assert seen["mirror_products"] is None
 

@@ -108,13 +108,39 @@ def test_milvus_keeps_its_message_log(objects: Objects) -> None:
     assert kept["persistentVolumeClaim"]["spec"]["resources"]["requests"]["storage"]
 
 
+def test_the_console_finds_every_process_and_is_let_in(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    (container,) = pod_of(objects, "console")["containers"]
+    asked = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert asked.pop("FRESHET_CONSOLE__TOKEN") is None, "the token comes from a Secret"
+    for name, value in asked.items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.console.names == ("console.shop.example",)
+    assert set(settings.console.metrics) == {*WORKERS, "recommend"}
+    places = [*settings.console.metrics.values(), f"{settings.recommend.host}:7070", f"{settings.ingest.host}:7071"]
+    egress = [port for rule in objects["NetworkPolicy", "freshet-console"]["spec"]["egress"] for port in rule["ports"]]
+    for place in places:
+        name, _, port = place.partition(":")
+        assert int(port) in [each["port"] for each in objects["Service", name]["spec"]["ports"]]
+        assert {"protocol": "TCP", "port": int(port)} in egress
+        let_in = [
+            each["port"]
+            for rule in objects["NetworkPolicy", name]["spec"]["ingress"]
+            for each in rule["ports"]
+            for peer in rule["from"]
+            if peer.get("podSelector", {}).get("matchLabels", {}).get("app.kubernetes.io/component") == "console"
+        ]
+        assert int(port) in let_in
+
+
 @pytest.mark.parametrize("component", [*WORKERS, *SERVICES])
 def test_a_process_that_hangs_is_started_again(objects: Objects, component: str) -> None:
     (container,) = pod_of(objects, component)["containers"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
 
 
-@pytest.mark.parametrize("component", [*WORKERS, *SERVICES, "triton"])
+@pytest.mark.parametrize("component", [*WORKERS, *SERVICES, "triton", "console"])
 def test_a_pod_may_do_no_more_than_it_must(objects: Objects, component: str) -> None:
     pod = pod_of(objects, component)
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -154,8 +180,8 @@ def test_what_reads_products_and_queries_reaches_triton_and_nothing_else_does(ob
         if rule["ports"] == [{"protocol": "TCP", "port": 8001}]
     ]  # fmt: skip
     named = {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in callers}
-    assert named == {"catalog", "recommend"}
-    for component in (*WORKERS, *SERVICES):
+    assert named == {"catalog", "recommend", "console"}
+    for component in (*WORKERS, *SERVICES, "console"):
         egress = objects["NetworkPolicy", f"freshet-{component}"]["spec"]["egress"]
         reached = {"protocol": "TCP", "port": 8001} in [port for rule in egress for port in rule["ports"]]
         assert reached == (component in named), component

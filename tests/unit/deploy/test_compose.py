@@ -19,7 +19,8 @@ DEPLOY = Path(__file__).parents[3] / "deploy"
 TEXT = (DEPLOY / "compose" / "compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("catalog", "index", "profiles", "recommend", "ingest")
+PROCESSES = ("catalog", "index", "profiles", "recommend", "ingest")
+OURS = (*PROCESSES, "console")
 
 
 def test_it_has_every_part() -> None:
@@ -54,13 +55,13 @@ def test_our_processes_run_as_nobody_on_a_file_system_that_they_cannot_write(nam
     service = SERVICES[name]
     assert (service["user"], service["read_only"], service["cap_drop"]) == ("10001:10001", True, ["ALL"])
     known = {f"FRESHET_{field.upper()}" for field in Settings.model_fields}
-    assert set(service["environment"]) <= known
+    assert {name.split("__")[0] for name in service["environment"]} <= known
 
 
 def test_nothing_secret_has_a_default() -> None:
     for line in TEXT.splitlines():
-        if "PASSWORD" in line:
-            assert re.search(r"\$\{\w*PASSWORD:\?", line), line
+        if "PASSWORD" in line or "TOKEN" in line:
+            assert re.search(r"\$\{\w*(PASSWORD|TOKEN):\?", line), line
     example = (DEPLOY / "compose" / ".env.example").read_text()
     given = dict(line.split("=", 1) for line in example.splitlines() if line and not line.startswith("#"))
     assert set(given) == set(re.findall(r"\$\{(\w+):\?", TEXT))
@@ -72,8 +73,16 @@ def test_prometheus_scrapes_each_of_our_processes() -> None:
     targets = [
         target for job in configuration["scrape_configs"] for s in job["static_configs"] for target in s["targets"]
     ]
-    assert {f"{name}:9100" for name in OURS} < set(targets)
+    assert {f"{name}:9100" for name in PROCESSES} < set(targets)
     assert {target.split(":")[0] for target in targets} <= set(SERVICES)
+
+
+def test_the_console_reads_the_metrics_of_processes_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in SERVICES["console"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.console.metrics == {name: f"{name}:9100" for name in PROCESSES if name != "ingest"}
+    assert (settings.recommend.host, settings.ingest.host) == ("recommend", "ingest")
 
 
 @pytest.mark.parametrize("kind", ["worker", "recommend"])

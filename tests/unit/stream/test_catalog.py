@@ -19,6 +19,7 @@ from PIL import Image as Pictures
 
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
+from freshet.codec import wire
 from freshet.domain.products import Image
 from freshet.domain.progress import Position, Published
 from freshet.domain.representations import Matrix, Modality
@@ -104,12 +105,15 @@ class Kafka:
 
     def __init__(self) -> None:
         self.published: list[stream_pb2.Representation] = []
+        self.causes: list[str] = []
         self.down = False
 
     def publish(self, topic: str, key: str, value: bytes, headers: Any = None) -> Future[Position]:
         if self.down:
             raise DependencyDown("kafka", "not there")
         self.published.append(stream_pb2.Representation.FromString(value))
+        cause = wire.read_cause(headers)
+        self.causes.append(cause[0] if cause is not None else "")
         future: Future[Position] = Future()
         future.set_result(Position(topic, 0, len(self.published) - 1))
         return future
@@ -272,6 +276,23 @@ async def test_a_removed_product_is_published_as_removed_and_may_come_back() -> 
     assert not back.removed
     assert back.vector == first.vector
     assert back.product_number == first.product_number
+
+
+async def test_the_event_that_a_representation_is_due_to_is_named() -> None:
+    """Freshness is told by it: a product that is hidden is another promise than one that is new."""
+    line = Line()
+    hide, show = (pb.Product(product_id="boot", available=available) for available in (False, True))
+    steps = [
+        event(upsert=boot()),
+        event(1, patch=pb.ProductPatch(product=hide, update_mask={"paths": ["available"]})),
+        event(2, patch=pb.ProductPatch(product=hide, update_mask={"paths": ["title"]})),
+        event(3, patch=pb.ProductPatch(product=show, update_mask={"paths": ["available"]})),
+        event(4, upsert=pb.Product(product_id="boot", title="Boot", available=False)),
+        event(5, removal=pb.ProductRemoval(product_id="boot")),
+    ]
+    for step in steps:
+        await line.send(step)
+    assert line.kafka.causes == ["product", "hidden", "product", "product", "hidden", "removal"]
 
 
 async def test_records_that_come_again_change_nothing_and_are_published_again() -> None:

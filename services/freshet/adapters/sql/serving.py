@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, select
 
 from freshet.adapters.sql.engine import Database
 from freshet.adapters.sql.progress import read_progress, read_published
-from freshet.adapters.sql.tables import BEHAVIOUR, PROFILES
+from freshet.adapters.sql.tables import BEHAVIOUR, PRODUCT_NUMBERS, PROFILES
 from freshet.domain.covisits import summed_trends
 from freshet.domain.progress import Progress, Published
 
@@ -44,6 +44,12 @@ class SqlServingStore:
         with self._database.reading() as connection:
             rows = self._database.select(connection, [columns.data], columns.user_id, [user_id])
         return rows[0][0] if rows else None
+
+    def numbered(self, numbers: Sequence[int]) -> dict[int, str]:
+        columns = PRODUCT_NUMBERS.c
+        with self._database.reading() as connection:
+            rows = self._database.select(connection, [columns.number, columns.product_id], columns.number, numbers)
+        return dict(rows)
 
     def behaviour(self, numbers: Sequence[int]) -> dict[int, list[bytes]]:
         columns = BEHAVIOUR.c

@@ -34,6 +34,10 @@ export function rate(value) {
 export const percent = (value) =>
   value === null || value === undefined ? NONE : `${(value * 100).toFixed(value > 0.995 && value < 1 ? 1 : 0)} %`;
 
+// What an event's freshness measures: from its record in Kafka until this.
+const REACHED = { product: "product → found", hidden: "product → hidden", removal: "product → removed", review: "review → counted" };
+export const reached = (event) => REACHED[event] ?? `${event.replaceAll("_", " ")} → reflected`;
+
 export const clock = (milliseconds) =>
   milliseconds ? new Date(milliseconds).toLocaleTimeString("en-GB") : NONE;
 

@@ -1,7 +1,7 @@
 // Flow: how the service answers, and how the workers work. From the processes' own metrics.
 
 import { h, keyed, put } from "./dom.js";
-import { count, counted, latency, percent, rate } from "./format.js";
+import { count, counted, latency, percent, rate, reached } from "./format.js";
 
 // Heads that end in * are left out on a phone.
 function table(heads) {
@@ -64,9 +64,9 @@ export function showAnswers(panel, shot) {
   bars(stages.querySelector("ul"), shot.flow.stages.map((row) => ({ name: row.stage, value: row.mean })), (row) => latency(row.value));
   note(stages.querySelector(".note"), shot.flow.stages.length ? "" : "No request in the last minute.");
 
-  const fresh = part(panel, "fresh", "Freshness", () => h("div", {}, table(["", "p50", "p99", "events"]), h("p", { class: "note" })));
-  put(fresh.querySelector("small"), "record → visible");
-  const rows = shot.flow.freshness.map((row) => [row.event, latency(row.p50), latency(row.p99), `${count(row.count)}${row.recent ? "" : " since start"}`]);
+  const fresh = part(panel, "fresh", "Freshness", () => h("div", {}, table(["", "p50", "p99", "events*"]), h("p", { class: "note" })));
+  put(fresh.querySelector("small"), "from its record in Kafka");
+  const rows = shot.flow.freshness.map((row) => [reached(row.event), latency(row.p50), latency(row.p99), `${count(row.count)}${row.recent ? "" : " since start"}`]);
   fresh.querySelector("table").hidden = rows.length === 0;
   fill(fresh.querySelector("table"), rows);
   note(fresh.querySelector(".note"), rows.length ? "" : "No events yet.");
@@ -78,10 +78,13 @@ export function showAnswers(panel, shot) {
 
 export function showWork(panel, shot) {
   titled(panel, "Work");
+  const arriving = part(panel, "arriving", "Arriving", () => table(["", "events/s"]));
+  fill(arriving.children[1], shot.arriving.map((row) => [row.topic, rate(row.rate)]));
+
   const workers = part(panel, "workers", "Workers", () => h("div", {}, table(["", "records/s", "per batch*", "apply p50", "p99", "retries*"]), h("p", { class: "note" })));
   fill(workers.querySelector("table"), shot.flow.workers.map((row) => [row.worker, rate(row.rate), row.batch === null ? "–" : rate(row.batch), latency(row.apply_p50), latency(row.apply_p99), count(row.retries)]));
   const silent = shot.metrics.silent;
-  const missing = shot.metrics.processes === 0 ? "Metrics are off: set FRESHET_METRICS_PORT, or use freshet local up." : silent.length ? `No metrics from ${silent.join(", ")}.` : "";
+  const missing = shot.metrics.processes === 0 ? "No process tells of its work: start this console with FRESHET_CONSOLE__METRICS, where each component answers Prometheus." : silent.length ? `No metrics from ${silent.join(", ")}.` : "";
   note(workers.querySelector(".note"), missing);
 
   const encoders = part(panel, "encoders", "Encoders", () => h("div", {}, table(["", "calls", "products", "unchanged"]), h("p", { class: "note" })));
@@ -97,6 +100,11 @@ export function showWork(panel, shot) {
   models.querySelector("table").hidden = served.length === 0;
   fill(models.querySelector("table"), served);
   note(models.querySelector(".note"), shot.models.error ? `Triton does not tell: ${shot.models.error}.` : "");
+
+  const stores = part(panel, "stores", "Milvus and SQL", () => h("div", {}, table(["", "p50", "p99"]), h("p", { class: "note" })));
+  stores.querySelector("table").hidden = shot.flow.stores.length === 0;
+  fill(stores.querySelector("table"), shot.flow.stores.map((row) => [row.what, latency(row.p50), latency(row.p99)]));
+  note(stores.querySelector(".note"), shot.flow.stores.length ? "" : "Nothing was read or written in the last minute.");
 
   const index = part(panel, "index", "Index", () => h("p", { class: "note" }));
   const { unsettled, recall } = shot.flow.index;

@@ -2,7 +2,7 @@
 
 import { get, mayChange, post } from "./api.js";
 import { h, keyed, put } from "./dom.js";
-import { clock, milliseconds } from "./format.js";
+import { clock, milliseconds, percent } from "./format.js";
 import { card, shown } from "./cards.js";
 import { buildSearch } from "./search.js";
 
@@ -11,6 +11,7 @@ const BASES = {
   TRENDING: "what is popular: nothing is known of this shopper yet",
   CATALOGUE: "the catalogue's newest: nobody has clicked yet",
 };
+const CHIPS = 6;
 const VERBS = { CLICK: "Clicked", HIDE: "Hid", LIKE: "Liked" };
 const NAMES = { published: "published", applied: "applied", answered: "answered" };
 const root = document.getElementById("playground");
@@ -24,8 +25,11 @@ export function openPlayground() {
 }
 
 function build() {
-  const user = h("input", { id: "user", maxlength: "256", autocomplete: "off", spellcheck: "false", "aria-label": "Shopper id",
+  const user = h("input", { id: "user", maxlength: "256", autocomplete: "off", spellcheck: "false", list: "shoppers", "aria-label": "Shopper id",
     onchange: () => begin(user.value.trim()) });
+  const shoppers = h("datalist", { id: "shoppers" });
+  const latest = h("div", { class: "chips" });
+  const known = h("div", { class: "panel known", hidden: true });
   const sliders = h("div", {});
   const withdrawn = h("ul", { class: "withdrawn" });
   const told = h("div", { class: "panel told", "aria-live": "polite" });
@@ -41,12 +45,13 @@ function build() {
       h("div", { class: "desk" },
         search.panel,
         h("div", { class: "panel" }, h("h2", {}, h("label", { for: "user" }, "Shopper")), user,
-          h("div", { class: "row" }, h("button", { type: "button", onclick: invent }, "Invent one"), h("button", { class: "main", type: "button", onclick: () => begin(user.value.trim()) }, "Ask"))),
-        weights, gone),
+          h("div", { class: "row" }, h("button", { type: "button", onclick: invent }, "Invent one"), h("button", { class: "main", type: "button", onclick: () => begin(user.value.trim()) }, "Ask")), latest, shoppers),
+        known, weights, gone),
       h("div", {}, search.results, list)),
     similar);
   readModalities(sliders);
-  return { leave: search.clear, user, sliders, told, grid, basis, similar, withdrawn, gone };
+  readShoppers(latest, shoppers);
+  return { leave: search.clear, user, known, sliders, told, grid, basis, similar, withdrawn, gone };
 }
 
 async function readModalities(sliders) {
@@ -61,6 +66,35 @@ async function readModalities(sliders) {
     paint(input, output);
     sliders.append(h("div", { class: `slider m-${name}` }, h("label", { for: input.id }, name), input, output));
   }
+}
+
+// Whose events came last, to pick from. Nothing is offered when Kafka does not answer: the Stream says why.
+async function readShoppers(latest, listed) {
+  const { shoppers } = await get("shoppers").catch(() => ({ shoppers: [] }));
+  listed.append(...shoppers.map((name) => h("option", { value: name })));
+  if (shoppers.length) latest.append(h("small", {}, "seen last"), ...shoppers.slice(0, CHIPS).map((name) => h("button", { class: "chip", type: "button", title: name, onclick: () => { parts.user.value = name; begin(name); } }, name)));
+}
+
+// Of the answer that is shown, and dropped with it when it was overtaken.
+async function showKnown(turn) {
+  const { known } = parts;
+  try {
+    const told = await get("shopper", { user: state.user });
+    if (turn === state.turn) known.replaceChildren(...describeKnown(told));
+  } catch (error) {
+    if (turn === state.turn) known.replaceChildren(h("h2", {}, "Interests"), h("p", { class: "note" }, error.message));
+  }
+  known.hidden = false;
+}
+
+function describeKnown({ seen, interests, products }) {
+  const head = h("h2", {}, "Interests", h("small", {}, `${seen} seen`));
+  if (!products.length) return [head, h("p", { class: "note" }, "Nothing is known of this shopper yet.")];
+  const most = Math.max(...interests.map((one) => Math.abs(one.share)), 1e-9);
+  const lines = interests.map((one) => h("li", { class: one.share < 0 ? "away" : "" }, h("span", { title: one.name }, one.name), h("span", { class: "track" }, h("i")), h("span", { class: "value" }, percent(one.share))));
+  lines.forEach((line, place) => { line.querySelector("i").style.width = `${(100 * Math.abs(interests[place].share)) / most}%`; });
+  return [head, h("ul", { class: "bars" }, ...lines), h("h3", {}, "What weighs most"),
+    h("ul", { class: "touches" }, ...products.map((one) => h("li", { class: one.weight < 0 ? "away" : "" }, h("span", { title: one.id }, one.title || one.id), h("small", {}, one.kind.toLowerCase().replaceAll("_", " ")))))];
 }
 
 function paint(input, output) {
@@ -105,7 +139,10 @@ async function run(request, describe) {
   parts.grid.classList.add("waiting");
   try {
     const answer = await request();
-    if (turn === state.turn) show(answer, describe);
+    if (turn === state.turn) {
+      show(answer, describe);
+      showKnown(turn);
+    }
   } catch (error) {
     if (turn === state.turn) tell(error.message, true);
   } finally {

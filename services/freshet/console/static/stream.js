@@ -2,6 +2,7 @@
 
 import { h, keyed, mark, put, withCode } from "./dom.js";
 import { count, counted, latency, rate, seconds } from "./format.js";
+import { openHour, readHour } from "./hour.js";
 import { draw, spark } from "./spark.js";
 import { showAnswers, showWork } from "./panels.js";
 
@@ -17,6 +18,7 @@ let hour = { series: {} };
 
 export function showHistory(read) {
   hour = read;
+  readHour(read);
 }
 
 export function showLost(error) {
@@ -79,25 +81,32 @@ function showTiles(shot) {
     TILES,
     (tile) => tile.key,
     (tile) =>
-      h("article", { class: "tile" }, h("h2", {}, tile.name), h("p", { class: "what" }, tile.what), h("p", { class: "figure" }, h("span"), h("small")),
-        h("p", { class: "beside" }), h("span", { class: "peak" }), spark()),
+      h("article", { class: "tile" }, h("h2", {}, tile.key === "recommend" ? tile.name : h("button", { class: "bare", type: "button", title: "The last hour", onclick: () => openHour(tile.key, tile.name, []) }, tile.name)), h("p", { class: "what" }, tile.what), h("p", { class: "figure" }, h("span"), h("small")),
+        h("p", { class: "beside" }), h("p", { class: "cost" }), h("span", { class: "peak" }), spark()),
     (node, tile) => {
-      const [, , figure, beside, peak, line] = node.children;
+      const [, , figure, beside, cost, peak, line] = node.children;
       mark(node, "level", levelOf(shot, tile.key));
       if (tile.key === "recommend") showAnswersTile(shot, figure, beside, peak, line);
-      else showWorkerTile(shot, tile.key, figure, beside, peak, line);
+      else showWorkerTile(shot, tile.key, figure, beside, cost, peak, line);
     },
   );
 }
 
-function showWorkerTile(shot, name, figure, beside, peak, line) {
+// How old events are when they count, of the event that a worker's tile stands for, where there was one lately.
+function costOf(shot, name) {
+  const wanted = { catalog: ["product", "review"], profiles: ["click", "view", "purchase"] }[name] ?? [];
+  const row = wanted.map((event) => shot.flow.freshness.find((one) => one.event === event && one.recent)).find(Boolean);
+  return row ? `${row.event.replaceAll("_", " ")} counts in ${latency(row.p50)}, p99 ${latency(row.p99)}` : "";
+}
+
+function showWorkerTile(shot, name, figure, beside, cost, peak, line) {
   const one = shot.workers.find((worker) => worker.worker === name);
   const behind = one.behind_seconds === null ? "–" : seconds(one.behind_seconds);
   put(figure.children[0], behind);
   put(figure.children[1], "behind");
   const togo = one.seconds_to_go !== null && one.seconds_to_go > 2 ? `, ${seconds(one.seconds_to_go)} to go` : "";
-  const fresh = name === "profiles" && shot.flow.freshness.find((row) => row.event === "click" && row.recent);
-  put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s${fresh ? ` · click → ${latency(fresh.p50)}` : ""}`);
+  put(beside, `${count(one.waiting)} waiting${togo} · ${rate(one.rate)}/s`);
+  put(cost, costOf(shot, name));
   const most = Math.max(draw(line, hour.series[`${name} behind`] ?? [], 2) ?? 0, one.behind_seconds ?? 0);
   put(peak, most ? `peak ${seconds(most)} in the hour` : "");
 }
@@ -135,7 +144,7 @@ function showRows(shot) {
     find("rows"),
     lines,
     (row) => (row.group ? `${row.group.topicKey} group` : `${row.topicKey} ${row.partition}`),
-    (row) => row.group ? h("tr", { class: "group narrow" }, h("td", { colSpan: 5 }, row.group.worker, h("small", {}, row.group.topic))) : h("tr", {}, ...["worker", "topic", "n", "n waiting", "n behind", "n", "n wide", "n", "wide owner"].map((name) => h("td", { class: name }))),
+    (row) => row.group ? h("tr", { class: "group narrow" }, h("td", { colSpan: 6 }, row.group.worker, h("small", {}, row.group.topic))) : h("tr", {}, ...["worker", "topic", "n", "n waiting", "n behind", "n", "n wide", "n", "wide owner", "hourly"].map((name) => h("td", { class: name }))),
     (node, row) => {
       if (row.group) return;
       mark(node, "level", row.stalled ? "red" : behind.get(row.worker) && row.waiting ? "amber" : null);
@@ -153,12 +162,22 @@ function showRows(shot) {
         row.owner ? `${row.owner.name.replace(/-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "")} @ ${row.owner.host}` : "nobody",
       ];
       texts.forEach((text, place) => put(node.children[place], text));
+      showHourly(node.children[9], row, texts);
       node.children[3].classList.toggle("quiet", lag);
       node.children[4].classList.toggle("quiet", lag);
       node.title = row.stalled ? `nothing was applied for ${seconds(row.still_seconds)}` : "";
       node.children[8].title = row.owner?.name ?? "";
     },
   );
+}
+
+function showHourly(cell, row, texts) {
+  const name = `${row.worker} ${row.topic} ${row.partition}`;
+  if (!cell.firstChild) cell.append(h("button", { class: "bare", type: "button", "aria-label": `The last hour of ${name}` }, spark()));
+  const button = cell.firstChild;
+  button.onclick = () => openHour(name, `${row.worker}: ${row.topic}, partition ${row.partition}`, [["Waiting", texts[3]], ["Behind", texts[4]], ["Applied", texts[5]], ["Committed", texts[6]], ["End", texts[7]], ["Owner", texts[8]]]);
+  const most = draw(button.firstChild, hour.series[`${name} behind`] ?? [], 2);
+  button.title = most ? `at most ${seconds(most)} behind in the hour` : "The last hour";
 }
 
 function showParts(shot) {
