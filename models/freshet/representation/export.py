@@ -26,7 +26,7 @@ from freshet.representation.data import TrainingData
 from freshet.representation.encoders.caption import CaptionEncoder
 from freshet.representation.opinions import opinion_inputs
 from freshet.representation.options import Sizes, TrainingOptions
-from freshet.representation.preprocessing import TOKENIZER
+from freshet.representation.preprocessing import INPUT_SIZES, TOKENIZER
 from freshet.representation.repository import MOST_ROWS
 from freshet.representation.start import WEIGHTS
 from freshet.representation.train import Trained
@@ -120,6 +120,7 @@ def export(
                 card.SegmentEntry(name=Modality(name), size=getattr(options.sizes, name))
                 for name in ("text", "image", "price", "reviews", "joint", "terms")
             ),
+            preprocessing=dict(INPUT_SIZES),
             typical_prices=dict(trained.typical_prices),
             ranking=dict(ranking),
             training={

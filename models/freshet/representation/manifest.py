@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
 from freshet.representation import pricing
-from freshet.representation.preprocessing import TOKENIZER, TextReader
+from freshet.representation.preprocessing import INPUT_SIZES, TOKENIZER, TextReader
 from freshet.representation.pricing import PriceHead
 
 FORMAT = 4
@@ -48,6 +48,8 @@ class Manifest(BaseModel):
     segments: tuple[SegmentEntry, ...]
     weights: Weights = "float32"
     """int8: the matrices of large networks are rounded, and served so."""
+    preprocessing: dict[str, int] = Field(default_factory=dict)
+    """`preprocessing.INPUT_SIZES` as they were in training; empty in models from before they were kept."""
     typical_prices: dict[str, float]
     """Median log price per category; under "" that of the whole catalogue."""
     ranking: dict[str, float]
@@ -120,6 +122,12 @@ def load(folder: Path) -> Manifest:
         raise ModelMismatch(f"{path} cannot be read: {where}: {first['msg']}; train or copy the model again") from error
     if manifest.format != FORMAT:
         raise ModelMismatch(f"{path} has format {manifest.format}; this Freshet reads {FORMAT}; train it again")
+    for name, size in manifest.preprocessing.items():
+        if INPUT_SIZES.get(name) != size:
+            raise ModelMismatch(
+                f"the model in {folder} was trained with {name} {size}, and this Freshet has {INPUT_SIZES.get(name)}; "
+                "train it again"
+            )
     for name, digest in manifest.files.items():
         if not (folder / name).is_file():
             raise ModelMismatch(f"the model in {folder} lacks {name}; train or copy it again")

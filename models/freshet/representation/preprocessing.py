@@ -59,6 +59,18 @@ TURNS = {
 }
 """EXIF's orientation, and what turns a picture upright that was stored so."""
 
+INPUT_SIZES: Mapping[str, int] = {
+    "text_buckets": TEXT_BUCKETS,
+    "text_tokens": TEXT_LENGTH,
+    "text_words": TEXT_WORDS,
+    "word_pieces": PIECES,
+    "words_read": WORDS_READ,
+    "picture_pixels": PIXELS,
+    "price_features": PRICE_FEATURES,
+    "rating_features": RATING_FEATURES,
+}
+"""What inputs look like, as a model card tells it: a model serves only where it is the same."""
+
 _WORD = re.compile(r"[^\W_]+")
 # Scripts written without spaces: every character is a word of its own.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")

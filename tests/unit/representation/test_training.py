@@ -21,6 +21,7 @@ from freshet.representation.data import TrainingData, read_folder, training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
 from freshet.representation.options import Sizes, TrainingOptions
+from freshet.representation.preprocessing import PIXELS
 from freshet.representation.train import Trained, pairs_of, train
 from freshet.representation.variants import variant
 
@@ -136,6 +137,11 @@ def test_a_model_that_is_missing_cut_or_of_another_version_says_so(
     values = json.loads((folder / card.FILE).read_text())
     (folder / card.FILE).write_text(json.dumps({**values, "format": 9}))
     with pytest.raises(ModelMismatch, match="format 9"):
+        card.load(folder)
+    assert values["preprocessing"]["picture_pixels"] == PIXELS
+    other = {**values["preprocessing"], "picture_pixels": 2 * PIXELS}
+    (folder / card.FILE).write_text(json.dumps({**values, "preprocessing": other}))
+    with pytest.raises(ModelMismatch, match=f"trained with picture_pixels {2 * PIXELS}"):
         card.load(folder)
     (folder / card.FILE).write_text(json.dumps(values)[:200])
     with pytest.raises(ModelMismatch, match="cannot be read"):
