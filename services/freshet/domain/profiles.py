@@ -29,7 +29,7 @@ REMEMBERED_EVENTS = 64
 """A repeated event_id is counted once while it is among this many of the user's latest."""
 _SLACK = 16
 """Recent products kept beyond the limit before the weakest are dropped all at once."""
-_SEEN = frozenset({Kind.VIEW, Kind.CLICK, Kind.PURCHASE, Kind.HIDE})
+_SEEN = frozenset({Kind.VIEW, Kind.CLICK, Kind.PURCHASE, Kind.RATING, Kind.DISLIKE, Kind.HIDE})
 _RATING = int(Kind.RATING)
 _PURCHASE = int(Kind.PURCHASE)
 
