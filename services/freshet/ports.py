@@ -185,8 +185,8 @@ class ServingStore(Protocol):
         """(product number, trend) of the products with the highest trend, highest first."""
         ...
 
-    def chosen(self) -> NDArray[np.int64]:
-        """The numbers of all products that anybody did something with, ascending."""
+    def chosen(self, after: int, limit: int) -> NDArray[np.int64]:
+        """Numbers above `after` of products that anybody did something with: the `limit` lowest, ascending."""
         ...
 
     def close(self) -> None: ...

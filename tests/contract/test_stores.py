@@ -311,10 +311,12 @@ def test_trending_products_come_highest_first(backend: Backend) -> None:
 
 def test_products_that_anybody_chose_are_told_once(backend: Backend) -> None:
     serving = backend.serving()
-    assert serving.chosen().tolist() == []
+    assert serving.chosen(-1, 10).tolist() == []
     rows = [BehaviourRow(9, 1.0, b""), BehaviourRow(2**33, 1.0, b""), BehaviourRow(9, 0.5, b"", lane=1)]
     backend.profiles().apply("profiles", [], rows, [])
-    assert serving.chosen().tolist() == [9, 2**33]
+    assert serving.chosen(-1, 10).tolist() == [9, 2**33]
+    assert serving.chosen(-1, 1).tolist() == [9]
+    assert serving.chosen(9, 10).tolist() == [2**33]
 
 
 def test_progress_is_kept_per_worker_topic_and_partition(backend: Backend) -> None:

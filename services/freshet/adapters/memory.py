@@ -233,9 +233,10 @@ class MemoryServingStore(_Store):
         with self._state.turn:
             return covisits.summed_trends([(row.number, row.trend) for row in self._state.behaviour.values()], limit)
 
-    def chosen(self) -> NDArray[np.int64]:
+    def chosen(self, after: int, limit: int) -> NDArray[np.int64]:
         with self._state.turn:
-            return np.array(sorted({number for number, _ in self._state.behaviour}), dtype=np.int64)
+            numbers = sorted({number for number, _ in self._state.behaviour if number > after})
+        return np.array(numbers[:limit], dtype=np.int64)
 
 
 def _state(url: str) -> _State:

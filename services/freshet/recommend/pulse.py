@@ -6,6 +6,7 @@ May import `mirror`, `reads`, `domain`, `errors`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,9 +20,12 @@ from freshet.recommend.mirror import Mirror
 from freshet.recommend.reads import Reads
 
 EVERY_SECONDS = 0.25
+TRENDS_EVERY = 4
+"""Trends move slowly: they are read with every fourth look."""
 TRENDING_PRODUCTS = 500
-CHOSEN_SECONDS_EACH = 50e-6
-"""What anybody has chosen is looked up again after so long for each product of it: 5 s for 100,000 products."""
+CHOSEN_PAGE = 1_000
+"""With each look the next so many products that anybody has chosen are read: all of 100,000 within 25 s. An embedded
+store is read where answers are given, and a longer read would hold them up."""
 GRACE_SECONDS = 3.0
 """How long after the index worker wrote a vector a search may not show it yet."""
 
@@ -56,7 +60,8 @@ class Pulse:
         self.indexed: dict[int, int] = {}
         """By partition of freshet.representations.v1: the offset below which the index shows everything."""
         self._chosen: NDArray[np.int64] | None = None
-        self._chosen_again = 0.0
+        self._chosen_after = -1
+        """Up to this number the round that is under way has read them."""
         self.down: str | None = None
         """Why the last refresh failed, or None."""
 
@@ -70,19 +75,18 @@ class Pulse:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self.refresh(time.monotonic())
+        for look in itertools.count():
+            await self.refresh(time.monotonic(), trends=look % TRENDS_EVERY == 0)
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def refresh(self, now: float) -> None:
+    async def refresh(self, now: float, *, trends: bool = True) -> None:
         """One look. `now` is in monotonic seconds."""
         store = self._reads.store
         try:
-            trending = await self._reads.call(2.0, store.trending, TRENDING_PRODUCTS)
+            if trends or self.down is not None:
+                self.demand = _demand(await self._reads.call(2.0, store.trending, TRENDING_PRODUCTS))
             applied = await self._reads.call(2.0, store.progress, "index")
-            if now >= self._chosen_again:
-                self._chosen = await self._reads.call(10.0, store.chosen)
-                self._chosen_again = now + len(self._chosen) * CHOSEN_SECONDS_EACH
+            await self._read_chosen()
         except DependencyDown as error:
             if self.down is None:
                 log.warning("store is down; serving the last known trends", detail=error.detail)
@@ -91,8 +95,22 @@ class Pulse:
         if self.down is not None:
             log.info("store is back")
         self.down = None
-        self.demand = _demand(trending)
         self._settle(now, {p: at.next_offset for (topic, p), at in applied.items() if topic == self._mirror.topic})
+
+    async def _read_chosen(self) -> None:
+        """The next page; at first all of them, before anything is said of any. Raises DependencyDown."""
+        if self._chosen is not None:
+            page = await self._page_of_chosen(self._chosen_after)
+            self._chosen, self._chosen_after = _renewed(self._chosen, self._chosen_after, page)
+            return
+        pages = [await self._page_of_chosen(-1)]
+        while len(pages[-1]) == CHOSEN_PAGE:
+            await asyncio.sleep(0)
+            pages.append(await self._page_of_chosen(int(pages[-1][-1])))
+        self._chosen = np.concatenate(pages)
+
+    async def _page_of_chosen(self, after: int) -> NDArray[np.int64]:
+        return await self._reads.call(2.0, self._reads.store.chosen, after, CHOSEN_PAGE)
 
     def _settle(self, now: float, applied: dict[int, int]) -> None:
         if not self._shown:
@@ -113,3 +131,12 @@ def _demand(trending: list[tuple[int, float]]) -> Demand:
     numbers, trends = zip(*trending, strict=True)
     heights = np.array(trends, dtype=np.float64)
     return Demand(np.array(numbers, dtype=np.uint32), np.exp2(heights - heights.max()).astype(np.float32))
+
+
+def _renewed(known: NDArray[np.int64], after: int, page: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """`known` (ascending) as a page read after this number has it, and after which number the next page begins."""
+    below = known[: np.searchsorted(known, after, side="right")]
+    if len(page) < CHOSEN_PAGE:
+        return np.concatenate([below, page]), -1
+    last = int(page[-1])
+    return np.concatenate([below, page, known[np.searchsorted(known, last, side="right") :]]), last

@@ -19,7 +19,13 @@ _TRENDING = (
     .order_by(BEHAVIOUR.c.trend.desc(), BEHAVIOUR.c.number)
     .limit(bindparam("most"))
 )
-_CHOSEN = select(BEHAVIOUR.c.number).distinct().order_by(BEHAVIOUR.c.number)
+_CHOSEN = (
+    select(BEHAVIOUR.c.number)
+    .distinct()
+    .where(BEHAVIOUR.c.number > bindparam("after"))
+    .order_by(BEHAVIOUR.c.number)
+    .limit(bindparam("most"))
+)
 
 
 class SqlServingStore:
@@ -66,9 +72,9 @@ class SqlServingStore:
             rows = connection.execute(_TRENDING, {"most": 2 * limit}).fetchall()
         return summed_trends([(row[0], row[1]) for row in rows], limit)
 
-    def chosen(self) -> NDArray[np.int64]:
+    def chosen(self, after: int, limit: int) -> NDArray[np.int64]:
         with self._database.reading() as connection:
-            return np.array(connection.execute(_CHOSEN).scalars().all(), dtype=np.int64)
+            return np.array(connection.scalars(_CHOSEN, {"after": after, "most": limit}).all(), dtype=np.int64)
 
     def close(self) -> None:
         self._database.close()
