@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,12 +16,12 @@ from alembic.migration import MigrationContext
 from typer.testing import CliRunner
 
 from freshet.adapters import sql
-from freshet.adapters.sql import engine
+from freshet.adapters.sql import checkpoints, engine
 from freshet.adapters.sql.commands import app
 from freshet.adapters.sql.tables import METADATA
 from freshet.domain.progress import Advance
 from freshet.errors import ConfigurationError, DependencyDown
-from freshet.ports import ProfileRow
+from freshet.ports import ProfileRow, ProfileStore
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -174,3 +176,60 @@ def test_status_without_a_database_is_a_readable_error() -> None:
     for url in ("sqlite:////none/at/all.db", "memory://x"):
         with pytest.raises(ConfigurationError):
             CliRunner().invoke(app, ["status", "--url", url], catch_exceptions=False)
+
+
+def _fill(store: ProfileStore, first: int) -> None:
+    store.apply("profiles", [ProfileRow(f"u{first + i}", b"x" * 500, 0) for i in range(200)], [], [])
+
+
+def _profiles(connection: sqlite3.Connection) -> int:
+    [(count,)] = connection.execute("SELECT count(*) FROM profiles").fetchall()
+    return int(count)
+
+
+def test_a_long_log_begins_anew_and_nothing_of_it_is_lost(sqlite_url: str, tmp_path: Path) -> None:
+    writer, reader = sql.open_profile_store(sqlite_url), sql.open_serving_store(sqlite_url)
+    connection = sqlite3.connect(tmp_path / "freshet.db", isolation_level=None)
+    for turn in range(3):
+        _fill(writer, 200 * turn)
+    longest = checkpoints.checkpoint(connection, renewed_frames=10)
+    assert longest > 60, "no commit has copied the log back itself"
+    _fill(writer, 600)
+    assert checkpoints.checkpoint(connection, renewed_frames=10_000) < longest, "it began anew"
+    assert all(reader.profile(f"u{i}") == b"x" * 500 for i in range(800))
+    connection.close()
+    writer.close()
+    reader.close()
+
+
+def test_an_old_read_only_delays_what_is_copied_back(sqlite_url: str, tmp_path: Path) -> None:
+    writer = sql.open_profile_store(sqlite_url)
+    _fill(writer, 0)
+    old = sqlite3.connect(tmp_path / "freshet.db", isolation_level=None)
+    old.execute("BEGIN")
+    assert _profiles(old) == 200
+    _fill(writer, 200)
+    connection = sqlite3.connect(tmp_path / "freshet.db", timeout=0.01, isolation_level=None)
+    before = checkpoints.checkpoint(connection, renewed_frames=1)
+    _fill(writer, 400)
+    assert _profiles(old) == 200, "the old state is still read"
+    old.execute("COMMIT")
+    checkpoints.checkpoint(connection, renewed_frames=1)
+    _fill(writer, 600)
+    assert checkpoints.checkpoint(connection, renewed_frames=1_000) < before
+    assert _profiles(old) == 800
+    for each in (old, connection, writer):
+        each.close()
+
+
+def test_a_writer_has_its_log_copied_back_beside_it(sqlite_url: str, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.01)
+    path = tmp_path / "freshet.db"
+    before = path.stat().st_size
+    writer = sql.open_profile_store(sqlite_url)
+    _fill(writer, 0)
+    until = time.monotonic() + 60.0
+    while path.stat().st_size <= before:
+        assert time.monotonic() < until, "the log was never copied back"
+        time.sleep(0.01)
+    writer.close()

@@ -26,6 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from freshet import tracing
+from freshet.adapters.sql.checkpoints import Checkpoints
 from freshet.adapters.sql.revisions import require_newest
 from freshet.errors import ConfigurationError, DependencyDown
 
@@ -111,6 +112,7 @@ class SqliteDatabase(Database):
         self._path = Path(url.database or "")
         self._check_revision = check_revision
         self._engine = _sqlite_engine(url)
+        self._checkpoints = Checkpoints(self._path)
         self._turn = threading.RLock()
         self._connection: Connection | None = None
         self._connects = 0
@@ -135,6 +137,7 @@ class SqliteDatabase(Database):
             except BaseException:
                 self._drop()  # closing rolls back, whatever the connection's state
                 raise
+            self._checkpoints.written()
 
     def upsert(self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
@@ -155,6 +158,7 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         with self._turn:
+            self._checkpoints.close()
             self._drop()
             self._engine.dispose()
 
@@ -263,7 +267,7 @@ def _sqlite_engine(url: URL) -> Engine:
             "synchronous=NORMAL",
             "temp_store=MEMORY",
             "cache_size=-65536",
-            "wal_autocheckpoint=8000",
+            "wal_autocheckpoint=0",  # Checkpoints does it
         ):
             connection.execute(f"PRAGMA {pragma}").close()
 
