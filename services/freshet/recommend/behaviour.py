@@ -1,5 +1,5 @@
 """Affinities of a shopper's products: solved once, remembered, and solved again when others chose. May import `domain`,
-`mirror`, `rank`, `reads`.
+`mirror`, `rank`, `reads`, `under_way`.
 
 A shopper's own events count in the profile, at once. What others' events change are affinities, and these follow in the
 background, the ones that were used and have waited longest first, with a bounded share of this process's time. Before,
@@ -26,6 +26,7 @@ from freshet.recommend.history import stream_time_us
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.rank import Affinities
 from freshet.recommend.reads import Reads
+from freshet.recommend.under_way import UnderWay
 from freshet.settings import RecommendSettings
 
 STORED_NEIGHBOURS = 64
@@ -47,9 +48,9 @@ IDLE_SECONDS = 0.25
 
 @dataclass(slots=True)
 class _Solved:
-    """Affinities of one product for `numbers`, as of change number `change` of its own row."""
+    """Affinities of one product for `rows` of the mirror, as of change number `change` of its own row."""
 
-    numbers: NDArray[np.int64]
+    rows: NDArray[np.intp]
     values: NDArray[np.float32]
     together: NDArray[np.bool_]
     change: int
@@ -73,9 +74,15 @@ class BehaviourReader:
     """Gives affinities to requests. One per process; called from the event loop."""
 
     def __init__(
-        self, reads: Reads, mirror: Mirror, half_life_us: int, settings: RecommendSettings, rules: AffinityRules
+        self,
+        reads: Reads,
+        mirror: Mirror,
+        half_life_us: int,
+        settings: RecommendSettings,
+        rules: AffinityRules,
+        under_way: UnderWay,
     ) -> None:
-        self._reads, self._mirror, self._half_life_us = reads, mirror, half_life_us
+        self._reads, self._mirror, self._half_life_us, self._under_way = reads, mirror, half_life_us, under_way
         self._scanned, self._rules = settings.exact_scan_products, rules
         names = mirror.layout.slices
         self._terms = names[next(name for name in (Modality.TERMS, Modality.TEXT, *names) if name in names)]
@@ -108,16 +115,17 @@ class BehaviourReader:
         found = [each for _, each in solved]
         for each in found:
             each.used = True
-        touches = np.repeat([i for i, _ in solved], [len(each.numbers) for each in found])
-        places = self._mirror.rows_of(np.concatenate([each.numbers for each in found]))
-        known = places >= 0
-        values = np.concatenate([each.values for each in found])
-        together = np.concatenate([each.together for each in found])
-        return Affinities(touches[known], places[known], values[known], together[known])
+        return Affinities(
+            touches=np.repeat([i for i, _ in solved], [len(each.rows) for each in found]),
+            rows=np.concatenate([each.rows for each in found]),
+            values=np.concatenate([each.values for each in found]),
+            together=np.concatenate([each.together for each in found]),
+        )
 
     async def run(self) -> None:
         """Renew what is out of date, until cancelled."""
         while True:
+            await self._under_way.none()
             begun = time.monotonic()
             number, share = self._unsolved(), SHARE_AHEAD
             if number is None:
@@ -235,10 +243,10 @@ class BehaviourReader:
 
     def _regress(
         self, number: int, row: int, mine: Strongest, pool: NDArray[np.int64], counted: Sequence[Strongest]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-        """Neighbours, their affinities, and which of them somebody chose together with the product."""
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]:
+        """Neighbours' rows, their affinities, and which of them somebody chose together with the product."""
         if not len(pool):
-            return pool, np.empty((0, 2), np.float32), np.empty(0, np.bool_)
+            return np.empty(0, np.intp), np.empty((0, 2), np.float32), np.empty(0, np.bool_)
         rules = self._rules
         terms = _unit(self._mirror.vectors[np.append(row, self._mirror.rows_of(pool)), self._terms])
         owners = np.repeat(np.arange(len(pool)), [len(each.numbers) for each in counted])
@@ -262,7 +270,7 @@ class BehaviourReader:
         values = affinities(
             rules, float(users[0]), together[near], users[1:], np.maximum(pairs, pairs.T), terms @ terms.T
         )
-        return pool[near], values, together[near] > 0.0
+        return self._mirror.rows_of(pool[near]), values, together[near] > 0.0
 
     def _at(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
         return covisits.counts_at(levels, self._now_us, self._half_life_us)

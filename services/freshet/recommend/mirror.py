@@ -80,6 +80,8 @@ class Mirror:
         """Event time of the row's newest change, microseconds."""
         self.changed_at = np.zeros(capacity, np.int64)
         """The value `changes` had once the row's last change was in."""
+        self.moved_at = 0
+        """The highest value in `changed_at`."""
         self.logged_since = 0
         """`changed_since` knows everything after this value of `changes`."""
         self._log: deque[tuple[int, int]] = deque(maxlen=LOGGED_CHANGES)
@@ -239,7 +241,7 @@ class Mirror:
     # --- what the index does not show yet
 
     def _unsettle(self, row: int) -> None:
-        self.changed_at[row] = self.changes + 1
+        self.changed_at[row] = self.moved_at = self.changes + 1
         if len(self._log) == LOGGED_CHANGES:
             self.logged_since = self._log[0][0]
         self._log.append((self.changes + 1, row))

@@ -34,6 +34,7 @@ from freshet.recommend.reads import Reads
 from freshet.recommend.search import Searcher
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
+from freshet.recommend.under_way import UnderWay
 from freshet.recommend.wait import AtLeast
 from freshet.settings import Settings
 from freshet.telemetry import Heartbeat, configure_logging, serve_metrics, tell_model
@@ -94,7 +95,8 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
     feeding = Feeding(mirror, loop, first_uses)
     reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
     at_least = AtLeast(reads, mirror, settings.topics)
-    pulse = Pulse(reads, mirror)
+    under_way = UnderWay()
+    pulse = Pulse(reads, mirror, under_way)
     recommender = Recommender(
         settings=settings.recommend,
         profile_settings=settings.profiles,
@@ -106,6 +108,7 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
         pulse=pulse,
         at_least=at_least,
         exposures=Exposures(producer, settings.topics.exposures),
+        under_way=under_way,
         interactions_topic=settings.topics.interactions,
     )
     pictures = bootstrap.image_loader(settings)
@@ -130,6 +133,7 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
         recommender,
         searcher,
         at_least.topics,
+        under_way,
         deadline_seconds=settings.recommend.deadline_seconds,
         wait_longest_seconds=settings.recommend.at_least_longest_seconds,
         model_seconds=settings.recommend.model_seconds,

@@ -1,6 +1,6 @@
 """What a process looks up a few times a second instead of once a request: demand, and how far the index has come.
 
-May import `mirror`, `reads`, `domain`, `errors`.
+May import `mirror`, `reads`, `under_way`, `domain`, `errors`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from freshet.errors import DependencyDown
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.reads import Reads
+from freshet.recommend.under_way import UnderWay
 
 EVERY_SECONDS = 0.25
 TRENDS_EVERY = 4
@@ -53,8 +54,8 @@ class Demand:
 class Pulse:
     """Refreshes in the background; keeps the last it knew when the store is down."""
 
-    def __init__(self, reads: Reads, mirror: Mirror) -> None:
-        self._reads, self._mirror = reads, mirror
+    def __init__(self, reads: Reads, mirror: Mirror, under_way: UnderWay) -> None:
+        self._reads, self._mirror, self._under_way = reads, mirror, under_way
         self._shown: deque[tuple[float, dict[int, int]]] = deque()
         self.demand = Demand()
         self.indexed: dict[int, int] = {}
@@ -76,6 +77,7 @@ class Pulse:
     async def run(self) -> None:
         """Until cancelled."""
         for look in itertools.count():
+            await self._under_way.none()
             await self.refresh(time.monotonic(), trends=look % TRENDS_EVERY == 0)
             await asyncio.sleep(EVERY_SECONDS)
 

@@ -1,4 +1,5 @@
-"""Which products lie near a shopper's: from memory, from the index, by an exact scan. May import `mirror`, `ports`.
+"""Which products lie near a shopper's: from memory, from the index, by an exact scan. May import `mirror`, `under_way`,
+`ports`.
 
 What lies near a product is found ahead, while nobody waits for the index, and remembered. It stays exact: products that
 changed since are compared with every query again, and a product that changed itself is sought anew. Filters and what a
@@ -22,6 +23,7 @@ from freshet.errors import DependencyDown
 from freshet.ports import VectorIndex
 from freshet.recommend.candidates import scan, scan_rows
 from freshet.recommend.mirror import Mirror
+from freshet.recommend.under_way import UnderWay
 from freshet.settings import RecommendSettings
 
 INDEX_SECONDS = 0.25
@@ -73,8 +75,8 @@ class Search:
 class Retriever:
     """Finds rows near queries. One per process; called from the event loop."""
 
-    def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings) -> None:
-        self._mirror, self._index, self._settings = mirror, index, settings
+    def __init__(self, mirror: Mirror, index: VectorIndex, settings: RecommendSettings, under_way: UnderWay) -> None:
+        self._mirror, self._index, self._settings, self._under_way = mirror, index, settings, under_way
         self._near: OrderedDict[int, Near] = OrderedDict()
         self._asked_at = -QUIET_SECONDS
         """When a request last asked the index; monotonic seconds."""
@@ -89,6 +91,7 @@ class Retriever:
             if quiet < QUIET_SECONDS:
                 await asyncio.sleep(QUIET_SECONDS - quiet)
                 continue
+            await self._under_way.none()
             rows, begin = self._unknown(begin)
             if begin >= mirror.count and not len(rows):
                 begin = 0
@@ -197,8 +200,10 @@ class Retriever:
         chosen = []
         for near in found:
             rows = near.rows[near.rows < len(allowed)]
-            # What changed since is no longer where it was: it comes with the fresh ones.
-            kept = allowed[rows] & (self._mirror.changed_at[rows] <= near.at)
+            kept = allowed[rows]
+            if self._mirror.moved_at > near.at:
+                # What changed since is no longer where it was: it comes with the fresh ones.
+                kept &= self._mirror.changed_at[rows] <= near.at
             chosen.append(rows[kept][: search.limit])
         fresh = self._mirror.changed_since(min(near.at for near in found))
         if search.asking is not None:
@@ -245,10 +250,16 @@ class Retriever:
     def _recall(self, row: int, least: int) -> Near | None:
         """What is remembered, where it is true still of at least so many near the row, or of all there are."""
         near = self._known(row)
-        if near is None or not (near.whole or int((self._mirror.changed_at[near.rows] <= near.at).sum()) >= least):
+        if near is None or not (near.whole or self._unmoved(near) >= least):
             return None
         self._near.move_to_end(row)
         return near
+
+    def _unmoved(self, near: Near) -> int:
+        """How many of those near it are still where they were."""
+        if self._mirror.moved_at <= near.at:
+            return len(near.rows)
+        return int(np.count_nonzero(self._mirror.changed_at[near.rows] <= near.at))
 
     def _known(self, row: int) -> Near | None:
         """What is remembered, if the row is still where it was. Of those near it some may have changed."""

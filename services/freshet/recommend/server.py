@@ -20,6 +20,7 @@ from freshet.recommend import measures
 from freshet.recommend.requests import read_recommend, read_search, read_similar
 from freshet.recommend.search import Searcher
 from freshet.recommend.service import Recommender
+from freshet.recommend.under_way import UnderWay
 from freshet.v1 import recommendation_service_pb2 as pb
 from freshet.v1 import recommendation_service_pb2_grpc as rpc
 
@@ -41,13 +42,14 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
         recommender: Recommender,
         searcher: Searcher,
         topics: frozenset[str],
+        under_way: UnderWay,
         *,
         deadline_seconds: float,
         wait_longest_seconds: float,
         model_seconds: float = 0.5,
         first_uses: tracing.FirstUses | None = None,
     ) -> None:
-        self._recommender, self._searcher, self._topics = recommender, searcher, topics
+        self._recommender, self._searcher, self._topics, self._under_way = recommender, searcher, topics, under_way
         self._model_seconds = model_seconds
         self._first_uses = first_uses or tracing.FirstUses()
         self._deadline_seconds, self._wait_longest = deadline_seconds, wait_longest_seconds
@@ -79,9 +81,10 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
 
     async def _traced(self, method: str, answer: Callable[[], Awaitable[Response]], context: Context) -> Response:
         if not tracing.on():
-            return await _answered(method, answer, context)
+            with self._under_way.one():
+                return await _answered(method, answer, context)
         begun_ns = time.time_ns()
-        with tracing.serving(method, context.invocation_metadata()):
+        with self._under_way.one(), tracing.serving(method, context.invocation_metadata()):
             response = await _answered(method, answer, context)
             self._first_uses.answered(method, [product.product_id for product in response.products], begun_ns)
             return response

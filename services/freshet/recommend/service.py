@@ -36,6 +36,7 @@ from freshet.recommend.reads import Reads
 from freshet.recommend.requests import RecommendAsked, SimilarAsked
 from freshet.recommend.respond import Truth, freshness, products
 from freshet.recommend.retrieval import Retriever
+from freshet.recommend.under_way import UnderWay
 from freshet.recommend.wait import AtLeast
 from freshet.settings import ProfileSettings, RecommendSettings
 from freshet.v1 import recommendation_service_pb2 as pb
@@ -71,6 +72,7 @@ class Recommender:
         pulse: Pulse,
         at_least: AtLeast,
         exposures: Exposures,
+        under_way: UnderWay,
         interactions_topic: str,
     ) -> None:
         self._settings, self._weights, self._mirror, self._reads = settings, weights, mirror, reads
@@ -78,9 +80,9 @@ class Recommender:
         self._interactions_topic = interactions_topic
         self._half_life_us = int(profile_settings.half_life_days * 86_400e6)
         covisit_half_life_us = int(profile_settings.covisit_half_life_days * 86_400e6)
-        self.retriever = Retriever(mirror, index, settings)
+        self.retriever = Retriever(mirror, index, settings, under_way)
         """Searches share it: what is sought ahead waits for them, too."""
-        self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity)
+        self._behaviour = BehaviourReader(reads, mirror, covisit_half_life_us, settings, affinity, under_way)
         self._pages: Pages[Kept] = Pages()
 
     async def run(self) -> None:

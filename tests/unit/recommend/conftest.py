@@ -34,6 +34,7 @@ from freshet.recommend.reads import Reads
 from freshet.recommend.search import Searcher
 from freshet.recommend.server import RecommendationServicer, Server
 from freshet.recommend.service import Recommender
+from freshet.recommend.under_way import UnderWay
 from freshet.recommend.wait import AtLeast
 from freshet.representation import preprocessing as pre
 from freshet.settings import ImageSettings, ProfileSettings, RecommendSettings, Topics
@@ -182,7 +183,8 @@ class Shop:
         self.index = Index()
         self.written = Written()
         self.reads = Reads(self.serving)
-        self.pulse = Pulse(self.reads, self.mirror)
+        self.under_way = UnderWay()
+        self.pulse = Pulse(self.reads, self.mirror, self.under_way)
         self.at_least = AtLeast(self.reads, self.mirror, TOPICS)
         self.exposures = Exposures(self.written, TOPICS.exposures, limit=3)
         self.recommender = Recommender(
@@ -196,6 +198,7 @@ class Shop:
             pulse=self.pulse,
             at_least=self.at_least,
             exposures=self.exposures,
+            under_way=self.under_way,
             interactions_topic=TOPICS.interactions,
         )
         self.model = Model()
@@ -213,7 +216,12 @@ class Shop:
             interactions_topic=TOPICS.interactions,
         )
         servicer = RecommendationServicer(
-            self.recommender, searcher, self.at_least.topics, deadline_seconds=1.0, wait_longest_seconds=30.0
+            self.recommender,
+            searcher,
+            self.at_least.topics,
+            self.under_way,
+            deadline_seconds=1.0,
+            wait_longest_seconds=30.0,
         )
         self.server = Server(servicer, "127.0.0.1", 0)
         self.offsets: dict[int, int] = {}

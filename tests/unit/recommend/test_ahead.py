@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import grpc
 import numpy as np
+import pytest
 
 from freshet.domain.interactions import Kind
 from freshet.recommend import behaviour
+from freshet.recommend.under_way import UnderWay
 from freshet.v1 import recommendation_service_pb2 as pb
 
 
@@ -72,3 +75,25 @@ async def test_a_product_whose_words_change_is_solved_anew_at_once(shop: Any) ->
     shop.product("boot-0", 2)
     await shop.ask.Recommend(pb.RecommendRequest(user_id="ann"))
     assert shop.recommender._behaviour._solved[number] is not solved
+
+
+async def test_work_ahead_gives_way_to_requests_but_not_for_ever() -> None:
+    under_way = UnderWay()
+    await under_way.none()
+    with under_way.one():
+        with under_way.one():
+            pass
+        waiting = asyncio.create_task(under_way.none())
+        await asyncio.sleep(0)
+        assert not waiting.done(), "one request is still being answered"
+        await asyncio.wait_for(waiting, 60.0)
+        waiting = asyncio.create_task(under_way.none())
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await waiting
+
+
+async def test_a_request_that_failed_is_under_way_no_more(shop: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError):
+        await shop.ask.Recommend(pb.RecommendRequest(user_id="ann", page_token="none of ours"))
+    assert shop.under_way._none.is_set()

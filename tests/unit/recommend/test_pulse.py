@@ -12,6 +12,7 @@ from freshet.recommend import pulse as module
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.pulse import Pulse
 from freshet.recommend.reads import Reads
+from freshet.recommend.under_way import UnderWay
 from freshet.settings import Topics
 
 NUMBERS = np.arange(1, 30)
@@ -25,7 +26,7 @@ async def test_what_was_chosen_is_known_at_once_and_later_choices_within_one_rou
     url = f"memory://pulse-{page}"
     writer, reads = memory.open_profile_store(url), Reads(memory.open_serving_store(url))
     layout = Layout("m1", (Segment(Modality.TEXT, 4),))
-    pulse = Pulse(reads, Mirror(layout, Topics().representations))
+    pulse = Pulse(reads, Mirror(layout, Topics().representations), UnderWay())
 
     def choose(*numbers: int) -> None:
         writer.apply("profiles", [], [BehaviourRow(number, 1.0, b"") for number in numbers], [])

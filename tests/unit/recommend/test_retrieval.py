@@ -18,6 +18,7 @@ from freshet.domain.scoring import RankingWeights
 from freshet.errors import DependencyDown
 from freshet.recommend.mirror import LOGGED_CHANGES, Mirror
 from freshet.recommend.retrieval import Retriever
+from freshet.recommend.under_way import UnderWay
 from freshet.settings import RecommendSettings
 from freshet.v1.stream_pb2 import Representation
 
@@ -113,7 +114,7 @@ class Catalogue:
 def catalogue(retrieval: str, products: int = 40) -> Catalogue:
     mirror, index = Mirror(LAYOUT, "r"), Counting(LAYOUT)
     settings = RecommendSettings(retrieval=retrieval, exact_scan_products=0, candidates_per_source=12)  # type: ignore[arg-type]
-    made = Catalogue(mirror, index, Retriever(mirror, index, settings), np.random.default_rng(3))
+    made = Catalogue(mirror, index, Retriever(mirror, index, settings, UnderWay()), np.random.default_rng(3))
     for number in range(1, products + 1):
         made.change(number)
     return made
