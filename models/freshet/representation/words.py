@@ -125,13 +125,26 @@ def _learned(texts: Any, together: Any, rank: int) -> NDArray[np.float64]:
     spread = linalg.cho_solve(ridge, linalg.cho_solve(ridge, residual).T)
     spread = (spread + spread.T) / 2.0
     whole = alike @ spread @ alike + KEPT * alike
-    last = len(basis) - 1
-    values, vectors = linalg.eigh(whole, subset_by_index=[max(last - rank + 1, 0), last])
+    values, vectors = _highest(whole, rank)
     positive = values[::-1] > 1e-9
     values, vectors = values[::-1][positive], vectors[:, ::-1][:, positive] / np.sqrt(values[::-1][positive])
     mixed = spread @ (alike @ vectors) + KEPT * vectors
     found: NDArray[np.float64] = np.asarray(texts.T @ mixed)
     return found
+
+
+def _highest(symmetric: NDArray[np.float64], rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The `rank` highest eigenvalues, ascending, and their vectors as columns."""
+    last = len(symmetric) - 1
+    first = max(last - rank + 1, 0)
+    try:
+        values, vectors = linalg.eigh(symmetric, subset_by_index=[first, last])
+    except linalg.LinAlgError:
+        # LAPACK's relatively robust representations give up on some matrices with many equal eigenvalues; the slower
+        # divide and conquer does not.
+        values, vectors = linalg.eigh(symmetric, driver="evd")
+        values, vectors = values[first:], vectors[:, first:]
+    return values, vectors
 
 
 def _signed(directions: NDArray[np.float64]) -> NDArray[np.float64]:

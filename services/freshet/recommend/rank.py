@@ -29,21 +29,16 @@ class Affinities:
     together: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
 
     def towards(self, rows: NDArray[np.intp], shares: NDArray[np.float32]) -> NDArray[np.float64]:
-        """For each of `rows`, which ascend, the sum over touches of share times affinity, (2, rows)."""
-        if not len(self.rows) or not len(rows):
-            return np.zeros((2, len(rows)))
-        at = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
-        hit = rows[at] == self.rows
+        """For each of `rows` the sum over touches of share times affinity, (2, rows)."""
+        at = _places(rows, self.rows)
+        hit = at >= 0
         at, each = at[hit], shares[self.touches[hit]][:, None] * self.values[hit]
         return np.stack([np.bincount(at, each[:, part], len(rows)) for part in (0, 1)])
 
     def by_words(self, rows: NDArray[np.intp]) -> Affinities:
-        """The same, but towards these rows, which ascend, by words alone."""
-        if not len(self.rows) or not len(rows):
-            return self
-        at = np.minimum(np.searchsorted(rows, self.rows), len(rows) - 1)
+        """The same, but towards these rows by words alone."""
         values = self.values.copy()
-        values[rows[at] == self.rows, 0] = 0.0
+        values[_places(rows, self.rows) >= 0, 0] = 0.0
         return replace(self, values=values)
 
     def strongest(
@@ -66,11 +61,20 @@ class Affinities:
     def matrix(self, rows: NDArray[np.intp], touches: int, weights: RankingWeights) -> NDArray[np.float32]:
         """What every touch adds to the score of each of these rows, (rows, touches)."""
         found = np.zeros((len(rows), touches), np.float32)
-        order = np.argsort(rows)
-        at = order[np.minimum(np.searchsorted(rows, self.rows, sorter=order), len(rows) - 1)]
-        hit = rows[at] == self.rows
+        at = _places(rows, self.rows)
+        hit = at >= 0
         found[at[hit], self.touches[hit]] = self.weighted(weights)[hit]
         return found
+
+
+def _places(rows: NDArray[np.intp], wanted: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Where in `rows`, which are distinct, each of `wanted` is; -1 where it is not."""
+    if not len(rows) or not len(wanted):
+        return np.full(len(wanted), -1, np.int32)
+    places = np.full(max(int(rows.max()), int(wanted.max())) + 1, -1, np.int32)
+    places[rows] = np.arange(len(rows), dtype=np.int32)
+    found: NDArray[np.int32] = places[wanted]
+    return found
 
 
 @dataclass(slots=True)
