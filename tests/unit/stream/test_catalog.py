@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +19,10 @@ from PIL import Image as Pictures
 
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
+from freshet.adapters.kafka import Outgoing
 from freshet.codec import wire
 from freshet.domain.products import Image
-from freshet.domain.progress import Position, Published
+from freshet.domain.progress import Published
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import DependencyDown, ImageRejected
 from freshet.representation.manifest import ENCODED, Manifest, SegmentEntry
@@ -108,14 +109,16 @@ class Kafka:
         self.causes: list[str] = []
         self.down = False
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Any = None) -> Future[Position]:
+    def publish_all(self, topic: str, records: Sequence[Outgoing]) -> Future[dict[int, int]]:
         if self.down:
             raise DependencyDown("kafka", "not there")
-        self.published.append(stream_pb2.Representation.FromString(value))
-        cause = wire.read_cause(headers)
-        self.causes.append(cause[0] if cause is not None else "")
-        future: Future[Position] = Future()
-        future.set_result(Position(topic, 0, len(self.published) - 1))
+        for _, value, headers in records:
+            assert value is not None
+            self.published.append(stream_pb2.Representation.FromString(value))
+            cause = wire.read_cause(headers)
+            self.causes.append(cause[0] if cause is not None else "")
+        future: Future[dict[int, int]] = Future()
+        future.set_result({0: len(self.published)} if records else {})
         return future
 
     def close(self) -> None: ...
