@@ -14,7 +14,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xxhash
@@ -48,6 +48,8 @@ RATING_FEATURES = 7
 WORDS_READ = 10_000
 WORD_CHARACTERS = 64
 """Characters read of one word."""
+REMEMBERED = 200_000
+"""Words and pairs of words whose numbers are kept."""
 IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 TURNS = {
     2: Pictures.Transpose.FLIP_LEFT_RIGHT,
@@ -79,6 +81,9 @@ _ASCII_BREAKS = "".join(letter if letter.isalnum() else " " for letter in map(ch
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
+K = TypeVar("K", str, tuple[str, str])
+
+
 def product_text(product: Product) -> str:
     """What the text encoder reads of a product: title, brand, categories, attributes, description."""
     parts = [product.title, product.brand, *product.categories]
@@ -105,25 +110,30 @@ def words(text: str, limit: int = WORDS_READ) -> list[str]:
     return found[:limit]
 
 
-class _Remembered(dict[str, int]):
-    """Numbers of tokens, each worked out once; forgets them all when there are `most`.
+class _Remembered(dict[K, int]):
+    """Numbers of words or of pairs, each worked out once; forgets them all when there are REMEMBERED.
 
     Half the cost of `lru_cache`, which keeps an order of use.
     """
 
-    def __init__(self, number: Callable[[str], int], most: int) -> None:
+    def __init__(self, number: Callable[[K], int]) -> None:
         super().__init__()
-        self._number, self._most = number, most
+        self._number = number
 
-    def __missing__(self, token: str) -> int:
-        if len(self) >= self._most:
+    def __missing__(self, key: K) -> int:
+        if len(self) >= REMEMBERED:
             self.clear()
-        self[token] = number = self._number(token)
+        self[key] = number = self._number(key)
         return number
 
 
-_bucket = _Remembered(lambda token: 1 + xxhash.xxh32_intdigest(token.encode()) % TEXT_BUCKETS, 200_000).__getitem__
-_word_hash = _Remembered(lambda word: xxhash.xxh32_intdigest(word.encode()), 200_000).__getitem__
+def _number_of(token: str) -> int:
+    return 1 + xxhash.xxh32_intdigest(token.encode()) % TEXT_BUCKETS
+
+
+_word_bucket = _Remembered[str](_number_of).__getitem__
+_pair_bucket = _Remembered[tuple[str, str]](lambda pair: _number_of(" ".join(pair))).__getitem__
+_word_hash = _Remembered[str](lambda word: xxhash.xxh32_intdigest(word.encode())).__getitem__
 
 
 def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
@@ -131,8 +141,8 @@ def text_tokens(texts: Sequence[str]) -> dict[str, NDArray[np.int32]]:
     rows = []
     for text in texts:
         read = words(text, TEXT_WORDS)
-        read += map(" ".join, itertools.pairwise(read[:]))
-        rows.append(list(dict.fromkeys(map(_bucket, read)))[:TEXT_LENGTH])
+        buckets = itertools.chain(map(_word_bucket, read), map(_pair_bucket, itertools.pairwise(read)))
+        rows.append(list(dict.fromkeys(buckets))[:TEXT_LENGTH])
     lengths = np.fromiter(map(len, rows), np.intp, len(rows))
     tokens = np.zeros((len(texts), TEXT_LENGTH), dtype=np.int32)
     tokens[np.arange(TEXT_LENGTH) < lengths[:, None]] = np.fromiter(
