@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from freshet.domain.progress import Position
 from freshet.errors import ConfigurationError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+T = TypeVar("T")
 HEADER = "traceparent"
 LINKS_MOST = 128
 """The SDK's own limit: a batch links to no more events than this."""
@@ -137,28 +139,57 @@ def publishing(
     topic: str, headers: Headers, publish: Callable[[Headers], Future[Position]], cause: Position | None = None
 ) -> Future[Position]:
     """Call `publish` with headers that carry the trace. `cause`: the event of the batch in hand that this is due to."""
+    if _tracer is None or (made := _publishes(_tracer, topic, cause)) is None:
+        return publish(headers)
+    future = publish(_carrying(headers, made))
+    future.add_done_callback(partial(_confirmed, [made]))
+    return future
+
+
+def publishing_all(
+    topic: str,
+    headers: Sequence[Headers],
+    publish: Callable[[Sequence[Headers]], Future[T]],
+    causes: Sequence[Position | None],
+) -> Future[T]:
+    """`publishing` of many: `publish` is called once, with each record's headers."""
     if _tracer is None:
         return publish(headers)
+    made = [None if cause is None else _publishes(_tracer, topic, cause) for cause in causes]
+    future = publish(
+        [each if span is None else _carrying(each, span) for each, span in zip(headers, made, strict=True)]
+    )
+    future.add_done_callback(partial(_confirmed, [span for span in made if span is not None]))
+    return future
+
+
+def _publishes(tracer: Tracer, topic: str, cause: Position | None) -> Span | None:
+    """The span of a record's way to Kafka; None where its cause is not traced."""
     from opentelemetry import trace
-    from opentelemetry.trace import SpanKind, Status, StatusCode
+    from opentelemetry.trace import SpanKind
 
     parent = None
     if cause is not None:
         event = (_events.get() or {}).get((cause.topic, cause.partition, cause.offset))
         if event is None:
-            return publish(headers)
+            return None
         parent = trace.set_span_in_context(event)
     attributes = {"messaging.system": "kafka", "messaging.destination.name": topic}
-    made = _tracer.start_span(f"publish {topic}", context=parent, kind=SpanKind.PRODUCER, attributes=attributes)
-    future = publish([*(pair for pair in headers if pair[0] != HEADER), (HEADER, _traceparent(made))])
+    return tracer.start_span(f"publish {topic}", context=parent, kind=SpanKind.PRODUCER, attributes=attributes)
 
-    def confirmed(done: Future[Position]) -> None:
-        if (error := done.exception()) is not None:
+
+def _carrying(headers: Headers, made: Span) -> Headers:
+    return [*(pair for pair in headers if pair[0] != HEADER), (HEADER, _traceparent(made))]
+
+
+def _confirmed(spans: Sequence[Span], done: Future[Any]) -> None:
+    from opentelemetry.trace import Status, StatusCode
+
+    error = done.exception()
+    for made in spans:
+        if error is not None:
             made.set_status(Status(StatusCode.ERROR, str(error)))
         made.end()
-
-    future.add_done_callback(confirmed)
-    return future
 
 
 def applying(worker: str, runs: Sequence[Run]) -> AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from aiokafka.partitioner import murmur2
 
 from freshet.adapters.kafka import (
     RECORD_BYTES,
+    Outgoing,
     Producer,
     Reader,
     ReadRecord,
@@ -52,6 +53,47 @@ def test_a_record_that_is_too_large_is_named_so(kafka: str, topics: Topics) -> N
     with pytest.raises(TooLarge, match="16 MiB"):
         producer.publish(topics.products, "p", b"x" * (RECORD_BYTES + 1_000)).result(timeout=20)
     producer.close()
+
+
+def test_records_published_together_are_confirmed_together_and_keep_their_order(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka)
+    records = [Outgoing(f"k{i % 7}", str(i).encode(), [("n", str(i).encode())]) for i in range(3_000)]
+    ends = producer.publish_all(topics.products, records).result(timeout=20)
+    assert ends == {place: end for (_, place), (_, end) in topic_bounds(kafka, [topics.products]).items() if end}
+    assert sum(ends.values()) == 3_000
+    assert producer.publish_all(topics.products, []).result(timeout=1) == {}
+    seen: list[ReadRecord] = []
+    whole = threading.Event()
+
+    def deliver(read: Sequence[ReadRecord]) -> None:
+        seen.extend(read)
+        if len(seen) == 3_000:
+            whole.set()
+
+    reader = Reader(kafka, topics.products, deliver)
+    reader.start()
+    assert whole.wait(20)
+    reader.stop()
+    producer.close()
+    for key in {record.key for record in seen}:
+        numbers = [int(record.value or b"") for record in seen if record.key == key]
+        assert numbers == sorted(numbers)
+    assert all(list(record.headers) == [("n", record.value)] for record in seen)
+
+
+def test_records_published_together_fail_together(kafka: str, topics: Topics) -> None:
+    producer = Producer(kafka)
+    with pytest.raises(TooLarge, match="16 MiB"):
+        producer.publish_all(
+            topics.products, [Outgoing("a", b"x", []), Outgoing("p", b"x" * (RECORD_BYTES + 1_000), [])]
+        ).result(timeout=20)
+    producer.close()
+    away = Producer("kafka://127.0.0.1:1", delivery_seconds=1.0)
+    future = away.publish_all("t", [Outgoing("k", b"x", [])] * 3)
+    assert not future.cancel(), "what is queued cannot be taken back"
+    with pytest.raises(DependencyDown, match="kafka is not available"):
+        future.result(timeout=20)
+    away.close()
 
 
 def test_a_broker_that_is_away_is_a_dependency_that_is_down() -> None:

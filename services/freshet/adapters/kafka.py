@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from confluent_kafka import (
@@ -140,6 +140,14 @@ def topic_bounds(
     return {place: (firsts[place], ends[place]) for place in sorted(ends)}
 
 
+class Outgoing(NamedTuple):
+    """A record to publish."""
+
+    key: str | bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
 class Producer:
     """Publishes records idempotently and tells where each one landed.
 
@@ -178,18 +186,38 @@ class Producer:
         Waits while the queue is full. The future raises DependencyDown, or TooLarge.
         """
         future: Future[Position] = Future()
-        producer = self._started()
         listed: Any = list(headers.items() if isinstance(headers, Mapping) else headers or ())
         options: dict[str, Any] = {} if timestamp_ms is None else {"timestamp": timestamp_ms}
+        try:
+            self._produce(topic, key, value, listed, _resolve(future), **options)
+        except KafkaException as error:
+            future.set_exception(_publish_error(error.args[0]))
+        return future
+
+    def publish_all(self, topic: str, records: Sequence[Outgoing]) -> Future[dict[int, int]]:
+        """Queue records, in order. The future holds, once Kafka has confirmed them all, the offset after the last one
+        by partition.
+
+        One future for all costs a fifth of one each. Waits while the queue is full. The future raises DependencyDown,
+        or TooLarge, at the first record that fails; others may have been written.
+        """
+        deliveries = _Deliveries(len(records))
+        try:
+            for key, value, headers in records:
+                self._produce(topic, key, value, headers, deliveries.delivered)
+        except KafkaException as error:
+            deliveries.failed(error.args[0])
+        return deliveries.future
+
+    def _produce(self, topic: str, key: Any, value: bytes | None, headers: Any, report: Any, **options: Any) -> None:
+        """Raises KafkaException."""
+        producer = self._started()
         while True:
             try:
-                producer.produce(topic, value, key, headers=listed, on_delivery=_resolve(future), **options)
-                return future
+                producer.produce(topic, value, key, headers=headers, on_delivery=report, **options)
+                return
             except BufferError:
                 producer.poll(0.05)
-            except KafkaException as error:
-                future.set_exception(_publish_error(error.args[0]))
-                return future
 
     def connect(self, topic: str, timeout_seconds: float = 10.0) -> None:
         """Be ready to publish to `topic`. Raises DependencyDown."""
@@ -243,6 +271,37 @@ def _resolve(future: Future[Position]) -> Callable[[KafkaError | None, Any], Non
             future.set_result(_position(message))
 
     return delivered
+
+
+class _Deliveries:
+    """Counts the confirmations of records that were queued together. Reports come from any thread.
+
+    Who waits cannot cancel the future, for nobody can take back what is queued.
+    """
+
+    def __init__(self, records: int) -> None:
+        self.future: Future[dict[int, int]] = Future()
+        self._left, self._ends, self._lock = records, dict[int, int](), threading.Lock()
+        self.future.set_running_or_notify_cancel()
+        if not records:
+            self.future.set_result({})
+
+    def delivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self.failed(error)
+            return
+        partition, end = message.partition(), message.offset() + 1
+        with self._lock:
+            if end > self._ends.get(partition, 0):
+                self._ends[partition] = end
+            self._left -= 1
+            if self._left == 0:
+                self.future.set_result(self._ends)
+
+    def failed(self, error: KafkaError) -> None:
+        with self._lock:
+            if not self.future.done():
+                self.future.set_exception(_publish_error(error))
 
 
 @dataclass(frozen=True, slots=True)

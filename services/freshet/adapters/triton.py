@@ -64,7 +64,9 @@ class TritonEncoders:
         rows = len(present)
         inputs: dict[str, NDArray[np.generic]] = {
             modality.value: np.asarray(
-                parts[modality] if modality in parts else np.zeros((rows, self.manifest.encoded_size(modality))),
+                parts[modality]
+                if modality in parts
+                else np.zeros((rows, self.manifest.encoded_size(modality)), np.float32),
                 np.float32,
             )
             for modality in ENCODED

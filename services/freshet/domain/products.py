@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import repeat
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 
@@ -42,6 +44,7 @@ FIELDS: tuple[str, ...] = (
     "title", "description", "brand", "categories", "price", "currency", "available", "image", "attributes",
 )  # fmt: skip
 """What a change can set: Product's fields without its key. The names an update_mask may hold."""
+_values = attrgetter(*FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,7 @@ class Removal:
 Change: TypeAlias = Upsert | Patch | Removal
 
 
-@dataclass(frozen=True, slots=True)
-class Stamped:
+class Stamped(NamedTuple):
     """A field's value and the version that set it."""
 
     value: Any
@@ -141,6 +143,9 @@ def _newer(known: Version | None, version: Version) -> Version:
 def _stamp(
     fields: Mapping[str, Stamped], product: Product, names: Iterable[str], version: Version
 ) -> Mapping[str, Stamped]:
+    if not fields and names is FIELDS:
+        # A product's first upsert, which most are that come by the thousand.
+        return dict(zip(FIELDS, map(Stamped, _values(product), repeat(version)), strict=True))
     stamped = dict(fields)
     for name in names:
         if name not in fields or version > fields[name].version:

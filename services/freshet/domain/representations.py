@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -89,7 +89,15 @@ class Layout:
 
     def present(self, vector: Vector) -> int:
         """A bit per segment, the first is bit 0: set where the vector is not all zero."""
-        return sum(1 << i for i, segment in enumerate(self.segments) if vector[self.slices[segment.name]].any())
+        return self.present_all([vector])[0]
+
+    def present_all(self, vectors: Sequence[Vector]) -> list[int]:
+        """`present` of each."""
+        if not vectors:
+            return []
+        filled = np.logical_or.reduceat(np.stack(vectors) != 0.0, self.starts, axis=1)
+        bits: list[int] = (filled @ (1 << np.arange(len(self.segments)))).tolist()
+        return bits
 
     def weighted(self, vectors: Matrix, weights: Mapping[Modality, float]) -> Matrix:
         """Queries whose inner product with a product's vector is the weighted sum of the segments' similarities."""
@@ -105,6 +113,20 @@ def used_dimensions(queries: Matrix) -> int:
 def pack(vector: Vector) -> bytes:
     """Little-endian float16: how vectors are stored and sent."""
     return vector.astype("<f2").tobytes()
+
+
+def pack_all(groups: Sequence[Sequence[Vector]]) -> list[bytes]:
+    """Of each group its vectors one after the other, as `pack` writes them; converted together."""
+    listed = [vector for group in groups for vector in group]
+    if not listed:
+        return [b""] * len(groups)
+    data = np.concatenate(listed).astype("<f2").tobytes()
+    packed, start = [], 0
+    for group in groups:
+        end = start + 2 * sum(map(len, group))
+        packed.append(data[start:end])
+        start = end
+    return packed
 
 
 def unpack(data: bytes) -> Vector:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pyroaring import BitMap
 
 from freshet.domain.progress import Position
-from freshet.domain.representations import Layout, Matrix
+from freshet.domain.representations import Layout, Matrix, unpack
 from freshet.recommend.lexicon import Lexicon
 from freshet.v1 import stream_pb2
 
@@ -50,9 +50,12 @@ class FeedRecord(Protocol):
     def value(self) -> bytes | None: ...
 
 
+def _no_facts(product_id: str) -> Facts:
+    return Facts(product_id, "", "", (), None, "", "", 0, None)
+
+
 LOGGED_CHANGES = 2_000
 """So many of the last changes of what lies near what are known one by one."""
-_NO_FACTS = Facts("", "", "", (), None, "", "", 0, None)
 
 
 class Mirror:
@@ -155,7 +158,7 @@ class Mirror:
             self._clear(row)
             self._unsettle(row)
             return
-        vector = np.frombuffer(message.vector, dtype="<f2") if message.vector else np.zeros(1, np.float32)
+        vector = unpack(message.vector) if message.vector else np.zeros(1, np.float32)
         back = message.available and not self.live[row]
         if back or self._removed[row] or (self.vectors[row] != vector).any():
             # A new stock or title alone moves nothing: what was found near others stays true.
@@ -204,7 +207,7 @@ class Mirror:
         before = self._facts[row]
         self._recategorise(row, before.categories, ())
         self.lexicon.change(row, (), 0)
-        self._facts[row] = _NO_FACTS._replace(product_id=before.product_id)
+        self._facts[row] = _no_facts(before.product_id)
         self.live[row] = False
         self._removed[row] = True
         self.vectors[row] = 0.0
@@ -224,7 +227,7 @@ class Mirror:
         self.numbers[row] = number
         self._row_of_number[number] = row
         self._row_of_id[product_id] = row
-        self._facts.append(_NO_FACTS._replace(product_id=product_id))
+        self._facts.append(_no_facts(product_id))
         return row
 
     def _grow(self) -> None:

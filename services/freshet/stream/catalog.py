@@ -7,34 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Histogram
 
 from freshet import bootstrap, tracing
 from freshet.adapters.images import ImageLoader
-from freshet.adapters.kafka import Producer
+from freshet.adapters.kafka import Outgoing, Producer
 from freshet.codec import events, wire
-from freshet.domain import products, reviews
-from freshet.domain.products import Change, Patch, ProductState, Removal, Upsert, Version
+from freshet.domain import products
+from freshet.domain.products import Change, Patch, Product, ProductState, Removal, Upsert, Version
 from freshet.domain.progress import Position, Progress, Published
-from freshet.domain.representations import Layout, pack
+from freshet.domain.representations import Layout
 from freshet.domain.reviews import Review, StoredReview
 from freshet.errors import InvalidInput, TooLarge
 from freshet.ports import CatalogRow, CatalogStore
-from freshet.representation import preprocessing as pre
 from freshet.settings import Settings
 from freshet.stream.batches import Record, Run
 from freshet.stream.canary import TrustedEncoders
 from freshet.stream.dead_letters import DeadLetters, reason_of
 from freshet.stream.encoding import Encoded, ProductEncoder
+from freshet.stream.parts import parts
+from freshet.stream.representing import representations
 from freshet.stream.reviews import Reviews
 from freshet.stream.worker import Batch
 from freshet.telemetry import tell_model
-from freshet.v1 import product_pb2, stream_pb2
+from freshet.v1 import product_pb2
 
 STAGE = Histogram(
     "freshet_catalog_stage_seconds", "Time of one stage of one batch.", ["stage"],
@@ -42,6 +44,8 @@ STAGE = Histogram(
 )  # fmt: skip
 CHUNK = 128
 """Products encoded together; further chunks are prepared while Triton works on one."""
+PART_PRODUCTS = 512
+"""Products that are stored together; they are published while the next are encoded."""
 
 
 class _Event(NamedTuple):
@@ -86,11 +90,21 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A batch that the database holds: what is to be published of it, and by which record's cause."""
+    """A part that the database holds: what is to be published of it, and by which record's cause."""
+
+    part: Batch
+    rows: Sequence[CatalogRow]
+    products: Mapping[str, Product]
+    causes: Mapping[Position, _Event]
+
+
+@dataclass(slots=True)
+class _Hand:
+    """The batch in hand: its parts that are not stored yet, and those that are stored and not published."""
 
     batch: Batch
-    rows: Sequence[CatalogRow]
-    causes: Mapping[Position, _Event]
+    waiting: deque[Batch]
+    stored: deque[_Stored] = field(default_factory=deque)
 
 
 class CatalogWorker:
@@ -117,8 +131,8 @@ class CatalogWorker:
         self._producer, self._dead_letters, self._now_us = producer, dead_letters, now_us
         self._settings, self._trusted = settings, trusted
         self._reported: set[tuple[str, int, int]] = set()
-        self._stored: _Stored | None = None
-        """Stored, and not published: where publishing fails, it alone is tried again."""
+        self._hand: _Hand | None = None
+        """What has been done of a batch is not done again when it is applied again."""
 
     def progress(self) -> Mapping[tuple[str, int], Progress]:
         """How far the store is."""
@@ -132,18 +146,44 @@ class CatalogWorker:
         await asyncio.to_thread(self._producer.connect, self._settings.topics.representations)
 
     async def apply(self, batch: Batch) -> None:
-        """Merge, encode, store, publish. Raises DependencyDown: the same batch may then be applied again."""
-        if self._stored is None or self._stored.batch is not batch:
-            self._stored = await self._store_batch(batch)
-        with STAGE.labels("publish").time():
-            ends = await self._publish(self._stored.rows, self._stored.causes)
-            await self._note_published([*batch.runs, *batch.repeated], ends)
-        self._stored = None
+        """Merge, encode, store, publish: part by part. Raises DependencyDown: the batch may then be applied again."""
+        if self._hand is None or self._hand.batch is not batch:
+            self._hand = _Hand(batch, deque(parts(batch, PART_PRODUCTS)))
+        hand = self._hand
+        while hand.waiting or hand.stored:
+            # A part is published while the next is encoded and stored, and never two at once: a product's
+            # representations keep their order.
+            publishing = asyncio.create_task(self._publish_first(hand.stored), name="publish")
+            try:
+                await self._store_first(hand)
+            except asyncio.CancelledError:
+                publishing.cancel()
+                raise
+            finally:
+                await asyncio.wait([publishing])
+            publishing.result()
+        self._hand = None
         self._reported.clear()
 
-    async def _store_batch(self, batch: Batch) -> _Stored:
+    async def _store_first(self, hand: _Hand) -> None:
+        """Store the first part that waits, unless publishing is behind."""
+        if hand.waiting and len(hand.stored) < 2:
+            hand.stored.append(await self._store_part(hand.waiting[0]))
+            hand.waiting.popleft()
+
+    async def _publish_first(self, stored: deque[_Stored]) -> None:
+        """Publish the first of these, if there is one, and take it away."""
+        if not stored:
+            return
+        first = stored[0]
+        with STAGE.labels("publish").time():
+            ends = await self._publish(first)
+            await self._note_published([*first.part.runs, *first.part.repeated], ends)
+        stored.popleft()
+
+    async def _store_part(self, part: Batch) -> _Stored:
         with STAGE.labels("read").time():
-            read = self._read(batch)
+            read = self._read(part)
             for run, record, error in read.refused:
                 await self._refuse(run.topic, run.partition, record, error)
         with STAGE.labels("merge").time():
@@ -158,8 +198,9 @@ class CatalogWorker:
         again = read.repeated - {row.product_id for row in changed}
         kept = await asyncio.to_thread(self._store.load, sorted(again)) if again else {}
         with STAGE.labels("store").time():
-            await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, batch.advances(read.newest))
-        return _Stored(batch, [*changed, *kept.values()], {event.place: event for event in read.events})
+            await asyncio.to_thread(self._store.apply, self.name, changed, stored_reviews, part.advances(read.newest))
+        known = {each.row.product_id: each.product for each in encoded if each.product is not None}
+        return _Stored(part, [*changed, *kept.values()], known, {event.place: event for event in read.events})
 
     async def close(self) -> None:
         if self._trusted is not None:
@@ -232,12 +273,14 @@ class CatalogWorker:
         changed: set[str] = set()
         for event in read.events:
             row = rows[event.product_id]
+            state, time_us = row.state, max(row.event_time_us, event.version.event_time_us)
             if event.change is not None:
-                row = replace(row, state=products.merge(row.state, event.change, event.version))
+                state = products.merge(state, event.change, event.version)
             else:
                 changed.update(ledger.put(next(judged)))
-            row = replace(row, source=event.place, event_time_us=max(row.event_time_us, event.version.event_time_us))
-            rows[event.product_id] = row
+            rows[event.product_id] = CatalogRow(
+                row.product_id, row.number, state, row.reviews, row.encoding, event.place, time_us
+            )
         for product_id in changed:
             rows[product_id] = replace(rows[product_id], reviews=ledger.summary(product_id))
         # In the order of the events, what a review has left last.
@@ -273,27 +316,31 @@ class CatalogWorker:
         rest = [Encoded(row) for row in rows if not products.live(row.state)]
         return [each for chunk in done for each in chunk] + rest
 
-    async def _publish(self, rows: Sequence[CatalogRow], causes: Mapping[Position, _Event]) -> dict[int, int]:
+    async def _publish(self, stored: _Stored) -> dict[int, int]:
         """Publish, wait until Kafka has confirmed it, and return the offset after the last of each partition.
 
         Products that were never whole have nothing to publish.
         """
         topic = self._settings.topics.representations
-        waiting = []
-        for row in rows:
-            if row.state.upserted is None:
-                continue
-            headers: list[tuple[str, bytes | None]] = [("content-type", wire.PROTOBUF.encode())]
-            # A row that is published again has no cause in this batch, and its age says nothing of freshness.
-            if row.source is not None and (cause := causes.get(row.source)) is not None:
-                headers.append(wire.cause_header(cause.name, cause.record.timestamp))
-            value = wire.encode(representation(row, self._layout))
-            publish = partial(self._producer.publish, topic, row.product_id, value)
-            waiting.append(asyncio.wrap_future(tracing.publishing(topic, headers, publish, row.source)))
-        ends: dict[int, int] = {}
-        for place in await asyncio.gather(*waiting):
-            ends[place.partition] = max(ends.get(place.partition, 0), place.offset + 1)
-        return ends
+        rows = [row for row in stored.rows if row.state.upserted is not None]
+        messages = representations(rows, self._layout, stored.products)
+        values = [wire.encode(message) for message in messages]
+
+        def publish(headers: Sequence[wire.Headers]) -> Future[dict[int, int]]:
+            keys = (row.product_id for row in rows)
+            return self._producer.publish_all(topic, list(map(Outgoing, keys, values, headers)))
+
+        headers = [self._headers(row, stored.causes) for row in rows]
+        published = tracing.publishing_all(topic, headers, publish, [row.source for row in rows])
+        return await asyncio.wrap_future(published)
+
+    @staticmethod
+    def _headers(row: CatalogRow, causes: Mapping[Position, _Event]) -> list[tuple[str, bytes | None]]:
+        headers: list[tuple[str, bytes | None]] = [("content-type", wire.PROTOBUF.encode())]
+        # A row that is published again has no cause in this batch, and its age says nothing of freshness.
+        if row.source is not None and (cause := causes.get(row.source)) is not None:
+            headers.append(wire.cause_header(cause.name, cause.record.timestamp))
+        return headers
 
     async def _note_published(self, runs: Sequence[Run], ends: Mapping[int, int]) -> None:
         """Whoever waits for one of these records (`at_least`) has it once the topic is read up to `ends`."""
@@ -302,41 +349,6 @@ class CatalogWorker:
             place, new = (run.topic, run.partition), Published(run.next_offset, ends)
             published[place] = published[place].joined(new) if place in published else new
         await asyncio.to_thread(self._store.note_published, published)
-
-
-def representation(row: CatalogRow, layout: Layout) -> stream_pb2.Representation:
-    """What the index and the recommend service need of a product."""
-    message = stream_pb2.Representation(
-        product_id=row.product_id,
-        product_number=row.number,
-        model_version=layout.model_version,
-        event_time=events.timestamp(row.event_time_us),
-    )
-    if row.source is not None:
-        message.source.topic = row.source.topic
-        message.source.partition = row.source.partition
-        message.source.offset = row.source.offset
-    if not products.live(row.state) or row.encoding is None:
-        message.removed = True
-        return message
-    product = products.product(row.state)
-    message.vector = pack(row.encoding.vector)
-    message.present_segments = layout.present(row.encoding.vector)
-    message.title, message.brand, message.currency = product.title, product.brand, product.currency
-    message.categories.extend(product.categories)
-    message.words.extend(pre.word_hashes(pre.product_text(product)))
-    message.title_words = len(pre.word_hashes(product.title))
-    message.available = product.available
-    if product.price is not None:
-        message.price = product.price
-    if product.image is not None:
-        message.image_uri = product.image.uri
-    message.review_count = row.reviews.count
-    if (rating := reviews.shrunk_rating(row.reviews)) is not None:
-        message.rating = rating
-    if (sentiment := reviews.shrunk_sentiment(row.reviews)) is not None:
-        message.review_sentiment = sentiment
-    return message
 
 
 def open_catalog_worker(settings: Settings) -> CatalogWorker:

@@ -44,9 +44,13 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A row with its encoding as it should be now, and what was wrong with its picture, if anything."""
+    """A row with its encoding as it should be now, its product, and what was wrong with its picture, if anything.
+
+    `product` is None where the row's product is not live.
+    """
 
     row: CatalogRow
+    product: Product | None = None
     rejected: ImageRejected | None = None
 
 
@@ -56,6 +60,7 @@ class _Work:
 
     row: CatalogRow
     product: Product
+    text: str
     inputs: dict[Modality, bytes]
     parts: dict[Modality, Vector]
     changed: set[Modality] = field(default_factory=set)
@@ -108,6 +113,8 @@ class ProductEncoder:
     async def encode(self, rows: Sequence[CatalogRow]) -> list[Encoded]:
         """The rows of live products, each with a whole encoding. Raises DependencyDown."""
         works = [self._begin(row) for row in rows]
+        for modality in ENCODED:
+            UNCHANGED.labels(modality).inc(sum(modality not in work.changed for work in works))
         await self._read_pictures([work for work in works if Modality.IMAGE in work.changed])
         await asyncio.gather(*(self._encode_modality(modality, works) for modality in ENCODED))
         fused = [work for work in works if work.changed or work.row.encoding is None]
@@ -120,12 +127,12 @@ class ProductEncoder:
         kept = row.encoding
         if kept is not None and kept.model_version != self._manifest.model_version:
             kept = None
-        inputs = self._digests(row, product)
+        text = pre.product_text(product)
+        inputs = self._digests(row, product, text)
         before: Mapping[Modality, bytes] = kept.inputs if kept is not None else {}
-        work = _Work(row, product, inputs, dict(kept.parts) if kept is not None else {})
+        work = _Work(row, product, text, inputs, dict(kept.parts) if kept is not None else {})
         for modality in ENCODED:
             if inputs.get(modality) == before.get(modality):
-                UNCHANGED.labels(modality).inc()
                 continue
             if modality is Modality.IMAGE and before.get(modality) == self._failed(row, inputs.get(modality, b"")):
                 # Its picture could not be had; only an event that names the picture again is reason to try again.
@@ -135,10 +142,10 @@ class ProductEncoder:
             work.parts.pop(modality, None)
         return work
 
-    def _digests(self, row: CatalogRow, product: Product) -> dict[Modality, bytes]:
+    def _digests(self, row: CatalogRow, product: Product, text: str) -> dict[Modality, bytes]:
         """What each encoder would be given, as a digest; absent modalities are left out."""
         found: dict[Modality, bytes] = {}
-        if text := pre.product_text(product):
+        if text:
             found[Modality.TEXT] = _digest(text.encode())
         if product.image is not None:
             found[Modality.IMAGE] = _digest(product.image.uri.encode() + b"\0" + product.image.content)
@@ -203,7 +210,7 @@ class ProductEncoder:
         match modality:
             case Modality.TEXT:
                 TEXTS_CUT.inc(sum(len(work.product.description) > 5 * pre.WORDS_READ for work in works))
-                return self._read_texts([pre.product_text(work.product) for work in works])
+                return self._read_texts([work.text for work in works])
             case Modality.IMAGE:
                 return {"pixels": np.stack([work.pixels for work in works if work.pixels is not None])}
             case Modality.PRICE:
@@ -222,12 +229,12 @@ class ProductEncoder:
         ROWS.labels(_FUSION).inc(len(works))
         present = np.array([[modality in work.parts for modality in ENCODED] for work in works], dtype=np.bool_)
         parts = {}
-        for modality in ENCODED:
-            matrix = np.zeros((len(works), self._manifest.encoded_size(modality)), dtype=np.float32)
-            for i, work in enumerate(works):
-                if modality in work.parts:
-                    matrix[i] = work.parts[modality]
-            parts[modality] = matrix
+        for column, modality in enumerate(ENCODED):
+            having = np.flatnonzero(present[:, column])
+            if len(having):
+                matrix = np.zeros((len(works), self._manifest.encoded_size(modality)), dtype=np.float32)
+                matrix[having] = [works[i].parts[modality] for i in having.tolist()]
+                parts[modality] = matrix
         return list(await self._encoders.fuse(parts, present))
 
     def _end(self, work: _Work, vector: Vector | None) -> Encoded:
@@ -237,7 +244,7 @@ class ProductEncoder:
             vector = row.encoding.vector
         encoding = Encoding(self._manifest.model_version, work.inputs, work.parts, vector)
         whole = CatalogRow(row.product_id, row.number, row.state, row.reviews, encoding, row.source, row.event_time_us)
-        return Encoded(whole, work.rejected)
+        return Encoded(whole, work.product, work.rejected)
 
 
 def _digest(data: bytes) -> bytes:

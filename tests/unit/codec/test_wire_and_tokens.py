@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import datetime
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,6 +95,24 @@ def test_an_events_own_id_and_time_win_over_its_cloud_events() -> None:
 def test_a_cloud_event_without_a_readable_time_is_unreadable(time: bytes) -> None:
     with pytest.raises(UnreadableRecord, match="ce_time"):
         wire.decode(wire.encode(CLICK), [("ce_time", time)], interaction_pb2.Interaction)
+
+
+@given(
+    st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)),
+    st.integers(0, 9),
+    st.sampled_from(["Z", "+01:00", "z", ""]),
+)
+def test_a_cloud_events_time_is_read_as_protobuf_reads_it(moment: datetime, digits: int, zone: str) -> None:
+    fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""
+    text = f"{moment:%Y-%m-%dT%H:%M:%S}".zfill(19) + fraction + zone
+    expected, headers = Timestamp(), [("ce_time", text.encode())]
+    try:
+        expected.FromJsonString(text)
+    except ValueError:
+        with pytest.raises(UnreadableRecord, match="ce_time"):
+            wire.decode(wire.encode(CLICK), headers, interaction_pb2.Interaction)
+    else:
+        assert wire.decode(wire.encode(CLICK), headers, interaction_pb2.Interaction).event_time == expected
 
 
 POSITIONS = st.builds(Position, st.sampled_from(["a", "b"]), st.integers(0, 9), st.integers(0, 2**40))

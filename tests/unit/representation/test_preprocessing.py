@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from freshet.domain.products import Product
@@ -42,6 +48,30 @@ def test_words_are_lower_case_in_any_script_and_unspaced_scripts_are_read_by_cha
     assert pre.words("赤いドレス") == list("赤いドレス")
     # Compatibility forms fold together.
     assert pre.words("ＡＢＣ ﬁne") == ["abc", "fine"]
+
+
+@given(st.text(max_size=300) | st.text(st.characters(max_codepoint=127), max_size=300), st.integers(1, 60))
+def test_words_of_a_text_are_the_same_by_whatever_way_they_are_read(text: str, limit: int) -> None:
+    folded = unicodedata.normalize("NFKC", text[: limit * 40]).casefold()
+    found: list[str] = []
+    for word in re.findall(r"[^\W_]+", folded):
+        unspaced = re.search(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]", word)
+        found += list(word) if unspaced else [word[: pre.WORD_CHARACTERS]]
+    assert pre.words(text, limit) == found[:limit]
+    distinct = list(dict.fromkeys(pre.words(text, 4 * limit)))[:limit]
+    assert pre.word_hashes(text, limit) == [xxhash.xxh32_intdigest(word.encode()) for word in distinct]
+    read = pre.words(text, pre.TEXT_WORDS)
+    tokens = [*read, *map(" ".join, itertools.pairwise(read))]
+    buckets = dict.fromkeys(1 + xxhash.xxh32_intdigest(token.encode()) % pre.TEXT_BUCKETS for token in tokens)
+    row = pre.text_tokens(["other words", text])["tokens"][1]
+    assert row.tolist() == [*buckets, *[0] * pre.TEXT_LENGTH][: pre.TEXT_LENGTH]
+
+
+def test_numbers_of_words_are_forgotten_and_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"word{i} coat" for i in range(20)]
+    before = pre.text_tokens(texts)["tokens"]
+    monkeypatch.setattr(pre, "REMEMBERED", 5)
+    assert (pre.text_tokens(texts)["tokens"] == before).all()
 
 
 def test_a_text_is_its_words_and_its_pairs_each_once() -> None:

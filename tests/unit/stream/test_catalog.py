@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,16 +20,17 @@ from PIL import Image as Pictures
 
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
+from freshet.adapters.kafka import Outgoing
 from freshet.codec import wire
 from freshet.domain.products import Image
-from freshet.domain.progress import Position, Published
+from freshet.domain.progress import Published
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import DependencyDown, ImageRejected
 from freshet.representation.manifest import ENCODED, Manifest, SegmentEntry
 from freshet.representation.preprocessing import word_hashes
 from freshet.settings import Settings
 from freshet.stream.batches import Run
-from freshet.stream.catalog import CatalogWorker
+from freshet.stream.catalog import PART_PRODUCTS, CatalogWorker
 from freshet.stream.encoding import ProductEncoder
 from freshet.stream.worker import Batch
 from freshet.v1 import product_pb2 as pb
@@ -108,14 +110,16 @@ class Kafka:
         self.causes: list[str] = []
         self.down = False
 
-    def publish(self, topic: str, key: str, value: bytes, headers: Any = None) -> Future[Position]:
+    def publish_all(self, topic: str, records: Sequence[Outgoing]) -> Future[dict[int, int]]:
         if self.down:
             raise DependencyDown("kafka", "not there")
-        self.published.append(stream_pb2.Representation.FromString(value))
-        cause = wire.read_cause(headers)
-        self.causes.append(cause[0] if cause is not None else "")
-        future: Future[Position] = Future()
-        future.set_result(Position(topic, 0, len(self.published) - 1))
+        for _, value, headers in records:
+            assert value is not None
+            self.published.append(stream_pb2.Representation.FromString(value))
+            cause = wire.read_cause(headers)
+            self.causes.append(cause[0] if cause is not None else "")
+        future: Future[dict[int, int]] = Future()
+        future.set_result({0: len(self.published)} if records else {})
         return future
 
     def close(self) -> None: ...
@@ -343,6 +347,78 @@ async def test_where_publishing_fails_the_same_batch_is_published_and_not_stored
     assert line.encoders.rows == rows
     assert line.worker.progress()[products, 0].next_offset == 1
     assert bootstrap.serving_store(line.settings).published() == {(products, 0): Published(1, {0: 1})}
+
+
+def shop(line: Line, count: int) -> Batch:
+    """A batch of so many products, each of one upsert."""
+    values = [event(upsert=boot(product_id=f"p{i}", title=f"Boot {i}")).SerializeToString() for i in range(count)]
+    records = [Record(i, value, f"p{i}".encode()) for i, value in enumerate(values)]
+    return Batch([Run(line.worker.topics[0], 0, records)], [], {})
+
+
+async def test_a_large_batch_is_stored_in_parts_and_published_in_its_order() -> None:
+    line = Line()
+    await line.worker.apply(shop(line, 2 * PART_PRODUCTS + 1))
+    assert [each.product_id for each in line.kafka.published] == [f"p{i}" for i in range(2 * PART_PRODUCTS + 1)]
+    assert line.encoders.rows["fusion"] == 2 * PART_PRODUCTS + 1
+    assert line.worker.progress()[line.worker.topics[0], 0].next_offset == 2 * PART_PRODUCTS + 1
+
+
+async def test_what_is_done_of_a_batch_is_not_done_again_whatever_fails_of_the_rest() -> None:
+    """Invariants 1 and 2: the offset goes with the part, and what is stored is published sooner or later."""
+    line = Line()
+    products, _ = line.worker.topics
+    batch = shop(line, 4 * PART_PRODUCTS)
+    encode, stored = line.encoders.encode, []
+
+    async def failing(modality: Modality, inputs: Mapping[str, NDArray[np.generic]]) -> Matrix:
+        line.encoders.down = line.encoders.rows["fusion"] == 2 * PART_PRODUCTS and not stored
+        return await encode(modality, inputs)
+
+    line.encoders.encode = failing  # type: ignore[method-assign]
+    with pytest.raises(DependencyDown):
+        await line.worker.apply(batch)
+    # The second part was published beside the third, which failed.
+    assert line.worker.progress()[products, 0].next_offset == len(line.kafka.published) == 2 * PART_PRODUCTS
+    stored.append(True)
+    line.kafka.down = True
+    for _ in range(3):
+        with pytest.raises(DependencyDown):
+            await line.worker.apply(batch)
+    # One part could not be published; the next was stored beside it.
+    assert line.worker.progress()[products, 0].next_offset == 4 * PART_PRODUCTS
+    line.kafka.down = False
+    await line.worker.apply(batch)
+    assert [each.product_id for each in line.kafka.published] == [f"p{i}" for i in range(4 * PART_PRODUCTS)]
+    assert line.encoders.rows["fusion"] == 4 * PART_PRODUCTS
+
+
+async def test_no_more_than_two_parts_wait_for_kafka() -> None:
+    """Invariant 6."""
+    line = Line()
+    batch = shop(line, 4 * PART_PRODUCTS)
+    line.kafka.down = True
+    for _ in range(4):
+        with pytest.raises(DependencyDown):
+            await line.worker.apply(batch)
+    assert line.worker.progress()[line.worker.topics[0], 0].next_offset == 2 * PART_PRODUCTS
+    assert line.encoders.rows["fusion"] == 2 * PART_PRODUCTS
+
+
+async def test_a_worker_that_is_told_to_stop_waits_for_no_confirmation() -> None:
+    line = Line()
+    asked = asyncio.Event()
+
+    def never(topic: str, records: Sequence[Outgoing]) -> Future[dict[int, int]]:
+        asked.set()
+        return Future()
+
+    line.kafka.publish_all = never  # type: ignore[method-assign]
+    applying = asyncio.create_task(line.worker.apply(shop(line, 1)))
+    await asyncio.wait_for(asked.wait(), 10.0)
+    applying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(applying, 10.0)
 
 
 async def test_a_review_is_encoded_once_and_its_replacement_takes_its_place() -> None:

@@ -98,15 +98,14 @@ class SqlCatalogStore(SqlStore):
         """A row without an encoding leaves those that are stored; one with an encoding replaces its version's."""
         products = {row.product_id: documents.product_row(row) for row in rows}
         encodings = {
-            (row.product_id, row.encoding.model_version): documents.encoding_row(row.product_id, row.encoding)
-            for row in rows
-            if row.encoding is not None
+            (row.product_id, row.encoding.model_version): row.encoding for row in rows if row.encoding is not None
         }
+        encoded = documents.encoding_rows([(product_id, each) for (product_id, _), each in encodings.items()])
         kept_reviews = {review.review_id: documents.review_row(review) for review in reviews}
         with self._database.writing() as connection:
             advance(connection, worker, advances)
             self._database.upsert(connection, PRODUCTS, list(products.values()))
-            self._database.upsert(connection, ENCODINGS, list(encodings.values()))
+            self._database.upsert(connection, ENCODINGS, encoded)
             self._database.upsert(connection, REVIEWS, list(kept_reviews.values()))
 
     def note_published(self, published: Mapping[tuple[str, int], Published]) -> None:

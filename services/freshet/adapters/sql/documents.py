@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from freshet.domain.products import Image, ProductState, Stamped, Version
 from freshet.domain.progress import Position
-from freshet.domain.representations import Modality, Vector, pack, unpack
+from freshet.domain.representations import Modality, Vector, pack_all, unpack
 from freshet.domain.reviews import ReviewSummary, StoredReview, Weighed
 from freshet.ports import CatalogRow, Encoding
 
@@ -30,7 +30,7 @@ def product_row(row: CatalogRow) -> tuple[Any, ...]:
         live,
         write_state(state),
         image.content if isinstance(image, Image) and image.content else None,
-        json.dumps(row.reviews.stars),
+        _json(row.reviews.stars),
         row.reviews.text_count,
         _exact(row.reviews.weighed.text_sum),
         source.topic if source else None,
@@ -50,7 +50,7 @@ def catalog_row(columns: Any, encoding: Encoding | None) -> CatalogRow:
         product_id=product_id,
         number=number,
         state=read_state(product_id, document, image),
-        reviews=ReviewSummary(tuple(json.loads(stars)), texts, read_weights(weights, vector_sum), version or ""),
+        reviews=ReviewSummary(tuple(orjson.loads(stars)), texts, read_weights(weights, vector_sum), version or ""),
         encoding=encoding,
         source=None if topic is None else Position(topic, partition, offset),
         event_time_us=time,
@@ -60,24 +60,23 @@ def catalog_row(columns: Any, encoding: Encoding | None) -> CatalogRow:
 def write_weights(weighed: Weighed) -> str:
     """JSON of everything but the vector."""
     numbers = {"text": weighed.text, "sentiment": weighed.sentiment, "sentiment_sum": weighed.sentiment_sum}
-    return json.dumps({"stars": weighed.stars, **numbers})
+    return _json({"stars": weighed.stars, **numbers})
 
 
 def read_weights(document: str | None, vector_sum: bytes | None) -> Weighed:
     if document is None:
         return Weighed()
-    read = json.loads(document)
+    read = orjson.loads(document)
     stars = tuple(read["stars"])
     return Weighed(stars, read["text"], _read_exact(vector_sum), read["sentiment"], read["sentiment_sum"])
 
 
 def write_state(state: ProductState) -> str:
     """JSON of everything but the picture's bytes. Stays text, for PostgreSQL's own JSON types refuse ``\\u0000``."""
-    return json.dumps(
+    return _json(
         {
             "fields": {
-                name: {"value": _plain(stamped.value), "version": stamped.version}
-                for name, stamped in state.fields.items()
+                name: {"value": _plain(value), "version": version} for name, (value, version) in state.fields.items()
             },
             "upserted": state.upserted,
             "removed": state.removed,
@@ -86,7 +85,7 @@ def write_state(state: ProductState) -> str:
 
 
 def read_state(product_id: str, document: str, image_content: bytes | None) -> ProductState:
-    read = json.loads(document)
+    read = orjson.loads(document)
     return ProductState(
         product_id,
         {
@@ -98,26 +97,31 @@ def read_state(product_id: str, document: str, image_content: bytes | None) -> P
     )
 
 
-def encoding_row(product_id: str, encoding: Encoding) -> tuple[Any, ...]:
-    """In the order of ENCODINGS' columns."""
-    return (
-        product_id,
-        encoding.model_version,
-        json.dumps({name: digest.hex() for name, digest in encoding.inputs.items()}),
-        json.dumps({name: len(part) for name, part in encoding.parts.items()}),
-        b"".join(pack(part) for part in encoding.parts.values()),
-        pack(encoding.vector),
-    )
+def encoding_rows(encodings: Sequence[tuple[str, Encoding]]) -> list[tuple[Any, ...]]:
+    """Of (product_id, encoding) each, in the order of ENCODINGS' columns."""
+    parts = pack_all([list(encoding.parts.values()) for _, encoding in encodings])
+    vectors = pack_all([[encoding.vector] for _, encoding in encodings])
+    return [
+        (
+            product_id,
+            encoding.model_version,
+            _json({name.value: digest.hex() for name, digest in encoding.inputs.items()}),
+            _json({name.value: len(part) for name, part in encoding.parts.items()}),
+            packed,
+            vector,
+        )
+        for (product_id, encoding), packed, vector in zip(encodings, parts, vectors, strict=True)
+    ]
 
 
 def encoding(columns: Any) -> Encoding:
     """From ENCODINGS' columns in their order."""
     _, model_version, inputs, sizes, parts, vector = columns
     whole, split, start = unpack(parts), {}, 0
-    for name, size in json.loads(sizes).items():
+    for name, size in orjson.loads(sizes).items():
         split[Modality(name)] = whole[start : start + size]
         start += size
-    digests = {Modality(name): bytes.fromhex(digest) for name, digest in json.loads(inputs).items()}
+    digests = {Modality(name): bytes.fromhex(digest) for name, digest in orjson.loads(inputs).items()}
     return Encoding(model_version, digests, split, unpack(vector))
 
 
@@ -135,6 +139,10 @@ def stored_review(columns: Any) -> StoredReview:
     # Of reviews from before revision 0003 neither words nor model are known.
     said = (_read_exact(vector), version, text or "", sentiment, model or "")
     return StoredReview(review_id, product_id, rating, *said)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, default=list).decode()  # versions are named tuples, which orjson leaves to its caller
 
 
 def _plain(value: Any) -> Any:
