@@ -91,6 +91,11 @@ def product_text(product: Product) -> str:
     return " . ".join(part for part in (*parts, product.description) if part)
 
 
+def facts_text(product: Product) -> str:
+    """Of that text what tells facts from a list, not in somebody's words: categories and attributes."""
+    return " . ".join([*product.categories, *(f"{name} {value}" for name, value in sorted(product.attributes.items()))])
+
+
 def words(text: str, limit: int = WORDS_READ) -> list[str]:
     """Words in lower case, compatibility forms folded; at most `limit`."""
     read = text[: limit * 40]

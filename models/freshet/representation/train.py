@@ -202,7 +202,8 @@ def _text_encoder(
     """With word vectors learned of these interactions."""
     sizes = options.sizes
     words = tokens[:, : pre.TEXT_LENGTH]
-    table = text_table(words, sizes.text, sizes.terms, options.seed, data.users, data.items, sentences)
+    facts = pre.text_tokens([pre.facts_text(product) for product in data.products])["tokens"]
+    table = text_table(words, sizes.text, sizes.terms, options.seed, data.users, data.items, sentences, facts)
     if start is not None:
         table[:, : sizes.text] = start.turned(table[:, : sizes.text], words)
     if said is None:

@@ -6,8 +6,9 @@ D = S − β K, from products to their texts, F = K W D W K + β K with W = (K +
 is placed by its words. The vectors are those whose sums have the inner products of F's best approximation of their
 size. Their length says how far a product's reach goes, and is kept (docs/decisions/0008, 0010).
 
-**Terms.** A random vector per word, weighted by inverse document frequency: the sum over a text, scaled to unit length,
-has the TF-IDF cosine as its inner product but for the noise of a random projection (Johnson & Lindenstrauss, 1984).
+**Terms.** A random vector per word, weighted by inverse document frequency, those of a product's facts once and a half
+(docs/decisions/0024): the sum over a text, scaled to unit length, has the cosine of the weighted words as its inner
+product but for the noise of a random projection (Johnson & Lindenstrauss, 1984).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ BASIS = 3_200
 """So many products, those touched most, decide: the time grows with the cube of it."""
 LEAST_PAIRS = 500
 """With fewer pairs of products that a shopper touched both, their cosines are noise."""
+FACTS = 1.5
+"""Words of categories and attributes count so many times in terms: facts are common, and yet say what goes together."""
 SENTENCES = 0.35
 """Share of the kernel that sentences have, where there are any; words have the rest."""
 UNKNOWN = 0.3
@@ -47,10 +50,12 @@ def text_table(
     users: NDArray[np.int32],
     items: NDArray[np.int32],
     sentences: NDArray[np.float32] | None = None,
+    facts: NDArray[np.int32] | None = None,
 ) -> NDArray[np.float32]:
     """Word vectors, (TEXT_BUCKETS + 1, size + terms): learned ones, then terms; row 0 is padding and zero.
 
     `tokens` (products, TEXT_LENGTH) are the catalogue's; `users`, `items` (interactions,) index shoppers and products.
+    `facts` are tokens of facts, of any shape.
     With `sentences` (products, n), unit vectors of whole texts, there are n rows more: what each of their dimensions
     adds, and no terms. Inverse document frequencies are folded in. The mean squared length of the catalogue's learned
     sums is one. A word that the catalogue lacks gets a short random vector, so that two texts that share it are alike.
@@ -86,7 +91,10 @@ def text_table(
         sums += sentences @ table[TEXT_BUCKETS + 1 :]
     table /= float(np.sqrt(np.square(sums).sum(axis=1).mean())) or 1.0
     words = np.zeros((len(table), terms), np.float32)
-    words[: len(inverse)] = generator.standard_normal((len(inverse), terms)) * inverse[:, None] / np.sqrt(terms)
+    stressed = inverse.copy()
+    if facts is not None:
+        stressed[np.unique(facts)] *= FACTS
+    words[: len(inverse)] = generator.standard_normal((len(inverse), terms)) * stressed[:, None] / np.sqrt(terms)
     words[0] = 0.0
     return np.concatenate([table, words], axis=1)
 

@@ -10,6 +10,11 @@ solved again in well under a millisecond:
 which is row i of the regression towards every q, with 1 / (A_qq + λ) for the unknown diagonal of q's own inverse
 (docs/decisions/0010 has what that costs, and the choice of the constants). It is linear in A_Ni = G_Ni + a·K_Ni: an
 affinity is a sum of what shoppers did and of what words say.
+
+Large affinities are made larger, small ones smaller: one of b becomes b · (|b| / typical)^sharpness, both its parts in
+proportion. The sum of such powers over a shopper's products orders candidates as their power mean does, which lies
+between the mean and the largest: one product that speaks loudly for a candidate counts more than many that hardly do
+(docs/decisions/0024).
 """
 
 from __future__ import annotations
@@ -25,11 +30,16 @@ from freshet.domain.representations import Matrix
 
 @dataclass(frozen=True, slots=True)
 class AffinityRules:
-    """`neighbours` is the size of N, `words` is a, in shoppers; `ridge` is λ."""
+    """`neighbours` is the size of N, `words` is a, in shoppers; `ridge` is λ.
 
-    neighbours: int = 64
+    An affinity of `typical` stays as it is; with `sharpness` 0 all do.
+    """
+
+    neighbours: int = 96
     words: float = 6.0
     ridge: float = 50.0
+    sharpness: float = 0.3
+    typical: float = 0.05
 
     def strength(self, together: NDArray[np.float64], likeness: NDArray[np.floating]) -> NDArray[np.float64]:
         """A between products, from co-counts G and cosines K of one shape."""
@@ -67,5 +77,8 @@ def affinities(
         solved = np.linalg.lstsq(matrix, towards, rcond=None)[0]
     explained = float(towards.sum(axis=1) @ solved.sum(axis=1))
     left = users + rules.words * float(likeness[0, 0]) + rules.ridge - explained
-    scaled: NDArray[np.float32] = (solved * diagonal[:, None] / max(left, rules.ridge)).astype(np.float32)
-    return scaled
+    found = solved * diagonal[:, None] / max(left, rules.ridge)
+    if rules.sharpness:
+        found *= (np.abs(found.sum(axis=1, keepdims=True)) / rules.typical) ** rules.sharpness
+    affinity: NDArray[np.float32] = found.astype(np.float32)
+    return affinity

@@ -111,9 +111,10 @@ def hm_week(directory: Path, report: Report) -> list[Row]:
     report("learning word vectors")
     pairs = data.train.tocoo()
     tokens = pre.text_tokens([pre.product_text(product) for product in products])["tokens"]
+    facts = pre.text_tokens([pre.facts_text(product) for product in products])["tokens"]
     users, items = pairs.row.astype(np.int32), pairs.col.astype(np.int32)
     layout = Layout("suite", (Segment(Modality.TEXT, 256), Segment(Modality.TERMS, 256)))
-    table = text_table(tokens, 256, 256, 0, users, items)
+    table = text_table(tokens, 256, 256, 0, users, items, facts=facts)
     vectors = np.stack([table[row].sum(axis=0) for row in tokens])
     vectors[:, 256:] = neighbours.unit_rows(vectors[:, 256:])
     report("solving affinities")

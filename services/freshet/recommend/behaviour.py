@@ -29,7 +29,8 @@ from freshet.recommend.reads import Reads
 from freshet.recommend.under_way import UnderWay
 from freshet.settings import RecommendSettings
 
-STORED_NEIGHBOURS = 64
+STORED_NEIGHBOURS = 128
+"""Of what is stored of a product, so many are read: a worker keeps between one and two times its setting."""
 LIKE_IN_WORDS = 64
 """This many products with the most similar words may be neighbours beside those chosen together."""
 REMEMBERED = 100_000
@@ -256,15 +257,17 @@ class BehaviourReader:
         together = np.zeros(len(pool))
         at, hit = _find(mine.numbers, pool)
         together[at[hit]] = self._at(mine.levels[hit])
-        hit = listed == number
-        together[owners[hit]] = np.maximum(together[owners[hit]], self._at(levels[hit]))
+        mutual = np.flatnonzero(listed == number)
+        together[owners[mutual]] = np.maximum(together[owners[mutual]], self._at(levels[mutual]))
         near = rules.nearest(rules.strength(together, terms[1:] @ terms[0]))
         place = np.full(len(pool), -1)
         place[near] = np.arange(len(near))
-        at, hit = _find(listed, pool)
-        hit &= (place[owners] >= 0) & (place[at] >= 0)
+        # Only what neighbours say of each other is looked up: the lists are long.
+        lists = np.flatnonzero(place[owners] >= 0)
+        at, hit = _find(listed[lists], pool[near])
+        both = lists[hit]
         pairs = np.zeros((len(near), len(near)))
-        pairs[place[owners[hit]], place[at[hit]]] = self._at(levels[hit])
+        pairs[place[owners[both]], at[hit]] = self._at(levels[both])
         users = self._at(np.array([mine.users_level, *(counted[i].users_level for i in near.tolist())]))
         terms = terms[np.append(0, near + 1)]
         values = affinities(

@@ -29,7 +29,7 @@ def shop(seed: int, products: int, people: int = 400) -> tuple[np.ndarray, np.nd
 @settings(max_examples=40, deadline=None)
 def test_a_neighbourhood_of_everything_is_the_row_of_the_regression_over_everything(seed: int, products: int) -> None:
     counts, words = shop(seed, products)
-    rules = AffinityRules(neighbours=products)
+    rules = AffinityRules(neighbours=products, sharpness=0.0)
     whole = counts + rules.words * (words @ words.T)
     inverse = np.linalg.inv(whole + rules.ridge * np.eye(products))
     others = np.arange(1, products)
@@ -82,3 +82,29 @@ def test_what_shoppers_did_and_what_words_say_are_told_apart() -> None:
     assert both[:, 1].any()
     assert not nobody[:, 0].any(), "where nobody chose anything, nothing is by shoppers"
     assert nobody[:, 1].any()
+
+
+def test_sharpness_leaves_typical_affinities_and_the_shares_of_their_parts_as_they_are() -> None:
+    counts, words = shop(7, 40)
+    near = np.arange(1, 40)
+    arguments = (counts[0, 0], counts[0, near], np.diag(counts)[near], counts[1:, 1:].copy(), words @ words.T)
+    plain = affinities(AffinityRules(neighbours=39, sharpness=0.0), *arguments)
+    typical = float(np.abs(plain.sum(axis=1)).max())
+    sharp = affinities(AffinityRules(neighbours=39, sharpness=0.5, typical=typical), *arguments)
+    whole, sharpened = plain.sum(axis=1), sharp.sum(axis=1)
+    assert sharpened == pytest.approx(whole * np.sqrt(np.abs(whole) / typical), rel=1e-4, abs=1e-7)
+    assert sharp[:, 0] * whole == pytest.approx(plain[:, 0] * sharpened, rel=1e-3, abs=1e-7)
+    largest = int(np.abs(whole).argmax())
+    assert sharp[largest] == pytest.approx(plain[largest], rel=1e-4)
+    assert np.array_equal(np.argsort(whole), np.argsort(sharpened))
+
+
+def test_one_product_that_speaks_loudly_counts_more_than_two_that_speak_half_as_loudly() -> None:
+    rules = AffinityRules(words=0.0, ridge=10.0)
+    words = np.eye(2, dtype=np.float32)
+
+    def affinity(together: float) -> float:
+        found = affinities(rules, 40.0, np.array([together]), np.array([40.0]), np.zeros((1, 1)), words)
+        return float(found.sum())
+
+    assert affinity(8.0) > 2.0 * affinity(4.0) > 0.0

@@ -1,4 +1,4 @@
-"""Word vectors: what their eigenproblem gives, whichever solver answers."""
+"""Word vectors and terms: likeness of the very words, those of facts first, and what the eigenproblem gives."""
 
 from __future__ import annotations
 
@@ -6,9 +6,53 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import linalg
 
+from freshet.domain.products import Product
+from freshet.representation import preprocessing as pre
 from freshet.representation import words
+from freshet.representation.words import text_table
+
+NOBODY = np.zeros(0, np.int32)
+SHIRT = Product("a", title="linen summer shirt", categories=("shirts",), attributes={"colour": "dark green"})
+SAME_FACTS = Product("b", title="oxford office top", categories=("shirts",), attributes={"colour": "dark green"})
+SAME_TITLE = Product("c", title="linen summer shirt", categories=("tops",), attributes={"colour": "white"})
+OTHERS = [
+    Product(f"o{i}", title=f"thing number{i}", categories=("things",), attributes={"colour": f"shade{i}"})
+    for i in range(20)
+]
+
+
+def terms(products: list[Product], *, with_facts: bool) -> NDArray[np.float32]:
+    tokens = pre.text_tokens([pre.product_text(product) for product in products])["tokens"]
+    facts = pre.text_tokens([pre.facts_text(product) for product in products])["tokens"] if with_facts else None
+    table = text_table(tokens, 4, 2_048, 0, NOBODY, NOBODY, facts=facts)
+    summed = np.stack([table[row, 4:].sum(axis=0) for row in tokens])
+    unit: NDArray[np.float32] = summed / np.linalg.norm(summed, axis=1, keepdims=True)
+    return unit
+
+
+def test_facts_are_categories_and_attributes() -> None:
+    assert pre.facts_text(SHIRT) == "shirts . colour dark green"
+    assert pre.facts_text(Product("d", title="bare")) == ""
+
+
+def test_products_of_the_same_facts_are_more_alike_than_without_stress_and_others_less() -> None:
+    products = [SHIRT, SAME_FACTS, SAME_TITLE, *OTHERS]
+    plain, stressed = terms(products, with_facts=False), terms(products, with_facts=True)
+    assert stressed[0] @ stressed[1] > plain[0] @ plain[1] + 0.05
+    assert stressed[0] @ stressed[2] < plain[0] @ plain[2] - 0.05
+
+
+def test_words_that_are_no_facts_keep_their_vectors() -> None:
+    tokens = pre.text_tokens([pre.product_text(product) for product in (SHIRT, *OTHERS)])["tokens"]
+    facts = pre.text_tokens([pre.facts_text(SHIRT)])["tokens"]
+    without = text_table(tokens, 4, 16, 0, NOBODY, NOBODY)
+    with_facts = text_table(tokens, 4, 16, 0, NOBODY, NOBODY, facts=facts)
+    changed = np.flatnonzero((without != with_facts).any(axis=1))
+    assert set(changed.tolist()) == set(facts[facts > 0].tolist())
+    assert np.allclose(with_facts[changed, 4:], 1.5 * without[changed, 4:])
 
 
 @pytest.mark.parametrize("gives_up", [False, True])
