@@ -26,13 +26,10 @@ from freshet.stream import dead_letters as letters
 from freshet.stream.lag import PartitionLag, worker_status, worker_topics
 from freshet.telemetry import configure_logging
 
-worker_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a stream worker.", rich_markup_mode=None)
-lag_app = typer.Typer(add_completion=False, help="How far each worker is behind.", rich_markup_mode=None)
+worker_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a stream worker.")
+lag_app = typer.Typer(add_completion=False, help="How far each worker is behind.")
 dead_letters_app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="List, show and replay what could not be read.",
-    rich_markup_mode=None,
+    add_completion=False, no_args_is_help=True, help="List, show and replay what could not be read."
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -44,9 +41,21 @@ class WorkerName(StrEnum):
     ALL = "all"
 
 
-@worker_app.callback(invoke_without_command=True)
-def worker(name: Annotated[WorkerName, typer.Argument(help="Which one; all: each in a process of its own.")]) -> None:
-    """Apply a topic's records until it is told to stop (SIGTERM or Ctrl-C)."""
+@worker_app.command()
+def worker(
+    name: Annotated[
+        WorkerName,
+        typer.Argument(
+            help="catalog: products and reviews into vectors; index: vectors into Milvus; profiles: interactions into "
+            "profiles; all: each of them in a process of its own."
+        ),
+    ],
+) -> None:
+    """Apply records from Kafka until told to stop (SIGTERM or Ctrl-C).
+
+    Several of a kind share the partitions of its topics. Where Kafka, the database and Triton are is said by
+    FRESHET_KAFKA_URL, FRESHET_DATABASE_URL, FRESHET_ENCODER_URL, FRESHET_INDEX_URL and FRESHET_MODEL_DIR.
+    """
     settings = Settings()
     configure_logging(settings, f"worker-{name}")
     if name is WorkerName.ALL:
