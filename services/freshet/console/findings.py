@@ -12,6 +12,12 @@ Level = Literal["red", "amber"]
 BEHIND_SECONDS = 5.0
 """A worker that is so far behind, and moves, is worth a line."""
 DEGRADED_SHARE = 0.01
+COSTS: Mapping[str, str] = {
+    "catalog": "Products and prices that changed since then show as they were. Nothing is lost: it waits in Kafka.",
+    "index": "Answers stay right: what Milvus does not show yet is searched in memory.",
+    "profiles": "What shoppers did since then does not count in their answers. Nothing is lost: it waits in Kafka.",
+}
+"""What a worker that stands still costs."""
 CATALOGUE_EVENTS = frozenset({"product", "hidden", "removal", "review"})
 """Events of freshness that go through the catalogue worker; the others are interactions."""
 
@@ -27,16 +33,22 @@ class Health:
     restarts: int = 0
     logs: bool = False
     """Whether `freshet local logs NAME` shows what it wrote."""
+    pid: int = 0
+    """Of its process on this machine; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`title` says what is wrong, with numbers; `next` is what to do about it. `about` names the part or worker."""
+    """`title` says what is wrong, with numbers; `next` is what to do about it. `about` names the part or worker.
+
+    `cost` says what shoppers notice of it; empty where that is in the title, or nothing.
+    """
 
     level: Level
     about: str
     title: str
     next: str
+    cost: str = ""
 
 
 def findings(
@@ -63,7 +75,7 @@ def findings(
             found.append(_of_stall(one, states.get(one.worker)))
         elif one.behind_seconds is not None and one.behind_seconds >= BEHIND_SECONDS and one.waiting:
             found.append(_of_delay(one, _cost(one.worker, flow)))
-    found += _of_answers(flow)
+    found += _of_answers(flow, waits=bool(found))
     return sorted(found, key=lambda finding: finding.level != "red")
 
 
@@ -88,10 +100,23 @@ def _reason(health: Health) -> str:
 
 def _of_stall(one: Summary, health: Health | None) -> Finding:
     waits = "record waits" if one.stalled_waiting == 1 else "records wait"
-    why = f": {_reason(health) or f'it is {health.state}'}" if health and health.state != "healthy" else ""
+    if health and health.state != "healthy":
+        why = f": {_reason(health) or f'it is {health.state}'}"
+    else:
+        why = ": nobody owns their partitions" if one.stalled_unowned else ""
     still = duration(one.stalled_seconds)
     title = f"{one.worker} has not moved for {still} while {one.stalled_waiting:,} {waits}{why}."
-    return Finding("red", one.worker, title, _look_at(one.worker, health))
+    return Finding("red", one.worker, title, _unblock(one.worker, health), COSTS.get(one.worker, ""))
+
+
+def _unblock(worker: str, health: Health | None) -> str:
+    """A worker that stands still waits for something, and its log says for what; or its process hangs."""
+    look = _look_at(worker, health)
+    if health is None or not health.logs:
+        return f"{look}: they say what it waits for. If they say nothing new it hangs: start it again"
+    if health.state == "stopped" or not health.pid:
+        return look
+    return f"{look}: it says what it waits for. If it says nothing new it hangs: `kill -9 {health.pid}` starts it anew"
 
 
 def _cost(worker: str, flow: Mapping[str, Any]) -> str:
@@ -109,7 +134,9 @@ def _cost(worker: str, flow: Mapping[str, Any]) -> str:
 
 
 def _of_delay(one: Summary, cost: str) -> Finding:
-    if one.seconds_to_go is not None:
+    if not one.rate:
+        step = "see whether it moves: in a moment this line says that it stands still, or that it gains"
+    elif one.seconds_to_go is not None:
         step = f"it gains: about {duration(one.seconds_to_go)} to go, nothing to do"
     else:
         step = "it does not gain: start another worker of its kind, or look at what slows it below"
@@ -117,7 +144,8 @@ def _of_delay(one: Summary, cost: str) -> Finding:
     return Finding("amber", one.worker, f"{one.worker} is {behind} behind: {one.waiting:,} records wait.{cost}", step)
 
 
-def _of_answers(flow: Mapping[str, Any]) -> list[Finding]:
+def _of_answers(flow: Mapping[str, Any], *, waits: bool) -> list[Finding]:
+    """`waits`: something is known to be wrong already, and answers that came early follow from it."""
     found = []
     answers, degraded, late = flow.get("answers", 0), flow.get("degraded", 0), flow.get("late", 0)
     if answers and degraded / answers >= DEGRADED_SHARE:
@@ -128,10 +156,13 @@ def _of_answers(flow: Mapping[str, Any]) -> list[Finding]:
             )
         )  # fmt: skip
     if late:
+        noun = "answer" if late == 1 else "answers"
         found.append(
             Finding(
-                "amber", "recommend", f"{late:,.0f} answers came before what the caller had published was applied.",
-                "see which worker is behind",
+                "amber", "recommend",
+                f"{late:,.0f} {noun} came before what the caller had published was applied.",
+                "mend what is named above: they follow from it" if waits
+                else "see Freshness and Workers below: which worker takes long, and in what",
             )
         )  # fmt: skip
     if letters := sum(row["minute"] for row in flow.get("dead_letters", ())):

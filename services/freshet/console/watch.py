@@ -122,7 +122,14 @@ class Watch:
             "workers": [asdict(one) for one in summaries],
             "rows": [asdict(row) | {"stalled": row.stalled} for rows in self._rows.values() for row in rows],
             "rows_time": self._rows_at,
-            "groups": {worker: group.state for worker, group in self._groups.items()},
+            "groups": {
+                worker: {
+                    "name": f"freshet-{worker}",
+                    "state": group.state,
+                    "members": len({member.name for member in group.owners.values()}),
+                }
+                for worker, group in self._groups.items()
+            },
             "arriving": [{"topic": topic, "rate": rate} for topic, rate in arriving.items()],
             "flow": flowing,
             "models": {"rows": self._models.rows(), "error": triton_error},
@@ -194,7 +201,7 @@ class Watch:
         sql = Health("database", "unhealthy" if sql_error else "healthy", sql_error or "answers")
         if status is not None:
             parts = [
-                Health(part.name, _plain(part.state), part.detail, part.since, part.restarts, logs=True)
+                Health(part.name, _plain(part.state), part.detail, part.since, part.restarts, logs=True, pid=part.pid)
                 for part in status.components
             ]
             return [*parts, sql]
@@ -260,9 +267,12 @@ class Watch:
             values[f"{one.worker} waiting"] = one.waiting
             values[f"{one.worker} behind"] = one.behind_seconds
             values[f"{one.worker} rate"] = one.rate
+        for row in flowing["freshness"]:
+            if row["recent"]:
+                values[f"fresh {row['event']} p50"], values[f"fresh {row['event']} p99"] = row["p50"], row["p99"]
         for row in flowing["methods"]:
             values[f"{row['method']} rate"] = row["rate"]
-            values[f"{row['method']} p99"] = row["p99"]
+            values[f"{row['method']} p50"], values[f"{row['method']} p99"] = row["p50"], row["p99"]
         self.history.add(now, values)
 
 

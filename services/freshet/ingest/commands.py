@@ -61,8 +61,8 @@ _FIELDS = {
     What.PRODUCTS: "\n\nFields: product_id, title, description, brand, categories, price, currency, available, image, "
     "attributes.NAME (docs/api.md, Product).",
     What.REVIEWS: "\n\nFields: review_id, product_id, user_id, rating, text, event_time (docs/api.md, Review).",
-    What.INTERACTIONS: "\n\nFields: user_id, product_id, kind (VIEW, CLICK, PURCHASE, …), value, session_id, event_time, "
-    "event_id, attribution_token (docs/api.md, Interaction).",
+    What.INTERACTIONS: "\n\nFields: user_id, product_id, kind (VIEW, CLICK, PURCHASE, …), value, session_id, "
+    "event_time, event_id, attribution_token (docs/api.md, Interaction).",
 }
 
 

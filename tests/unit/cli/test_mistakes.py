@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from freshet.cli import COMMANDS, _load, app, main
 
 
-
 def commands() -> Iterator[tuple[str, Any]]:
     def below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield path, command

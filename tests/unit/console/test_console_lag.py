@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from freshet.console.findings import Health, findings
 from freshet.console.history import HOUR_STEPS, History
 from freshet.console.lag import Member, Movement, Row, Topic, first_waiting, rows_of, summary
@@ -61,11 +63,19 @@ def test_records_that_kafka_has_deleted_do_not_wait() -> None:
     assert first_waiting(750, 0, 745) is None
 
 
-def test_work_that_nobody_moves_for_ten_seconds_is_a_stall() -> None:
+def test_work_that_nobody_moves_for_some_seconds_is_a_stall() -> None:
     movement = Movement()
-    seen = [rows(700, 745, written_ms=NOW_MS, movement=movement, now=now) for now in (100.0, 109.9, 110.0, 123.0)]
+    seen = [rows(700, 745, written_ms=NOW_MS, movement=movement, now=now) for now in (100.0, 104.9, 105.0, 123.0)]
     assert [row.stalled for row in seen] == [False, False, True, True]
     assert seen[-1].still_seconds == 23.0
+    # A batch that waits for encoders or for the index may take longer.
+    for worker in ("catalog", "index"):
+        assert [replace(row, worker=worker).stalled for row in seen] == [
+            False,
+            False,
+            False,
+            True,
+        ]
 
 
 def test_one_applied_record_ends_a_stall() -> None:
@@ -86,11 +96,13 @@ def test_a_stalled_worker_is_named_with_how_long_how_much_and_what_to_do() -> No
     movement = Movement()
     rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=0.0)
     row = rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=23.0)
-    healths = [Health("profiles", "healthy", logs=True)]
+    healths = [Health("profiles", "healthy", logs=True, pid=4711)]
     (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
     assert found.level == "red"
     assert found.title == "profiles has not moved for 23 s while 1,204 records wait."
-    assert found.next == "look at `freshet local logs profiles`"
+    assert found.next.startswith("look at `freshet local logs profiles`: it says what it waits for")
+    assert "kill -9 4711" in found.next
+    assert found.cost.startswith("What shoppers did since then does not count")
 
 
 def test_a_stalled_worker_that_is_stopped_is_one_finding_and_not_two() -> None:
@@ -101,6 +113,30 @@ def test_a_stalled_worker_that_is_stopped_is_one_finding_and_not_two() -> None:
     (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
     assert found.title == "profiles has not moved for 11 s while 1 record waits: it is stopped."
     assert "freshet local up" in found.next
+
+
+def test_a_stalled_partition_that_nobody_owns_says_so() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), owner=None, still_seconds=9.0)
+    (found,) = findings([Health("profiles", "healthy")], [summary("profiles", [row], 0.0, 0.0)], {}, supervised=None)
+    assert found.title == "profiles has not moved for 9.0 s while 7 records wait: nobody owns their partitions."
+    assert "start it again" in found.next
+
+
+def test_answers_that_came_early_follow_from_what_is_wrong_already() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), still_seconds=9.0)
+    flow = {"late": 1}
+    red, early = findings([], [summary("profiles", [row], 0.0, 0.0)], flow, supervised=None)
+    assert (red.level, early.title[:14]) == ("red", "1 answer came ")
+    assert early.next == "mend what is named above: they follow from it"
+    (alone,) = findings([], [], flow, supervised=None)
+    assert "which worker takes long" in alone.next
+
+
+def test_a_worker_that_has_applied_nothing_yet_is_not_said_to_gain_or_to_lose() -> None:
+    one = summary("catalog", [rows(0, 3_000, written_ms=NOW_MS - 6_000)], 0.0, 0.0)
+    (found,) = findings([], [one], {}, supervised=None)
+    assert found.level == "amber"
+    assert "start another worker" not in found.next
 
 
 def test_a_worker_that_gains_says_how_long_it_needs() -> None:
