@@ -106,6 +106,9 @@ def duplicates(
         document = {"model_version": manifest.model_version, "pairs": written, "groups": groups, "complete": complete}
         print(json.dumps(document, indent=2))
         return
+    if not pairs:
+        console.print("No near-identical products.")
+        return
     table = Table(title=f"{len(pairs):,} pairs in {len(groups):,} groups", title_justify="left")
     table.add_column("products")
     table.add_column("", justify="right")

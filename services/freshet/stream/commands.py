@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -127,7 +128,10 @@ def _supervise(names: Sequence[str], metrics_port: int) -> int:
 
 @lag_app.command()
 def lag(as_json: Json = False) -> None:
-    """Compare what the database has applied with the ends of the topics in Kafka."""
+    """How far each worker is behind, partition by partition.
+
+    Compares what the database has applied with the ends of the topics in Kafka; no worker needs to run.
+    """
     settings = Settings()
     store = bootstrap.profile_store(settings)
     try:
@@ -141,9 +145,9 @@ def lag(as_json: Json = False) -> None:
 
 
 def _print_lag(rows: Sequence[PartitionLag]) -> None:
-    table = Table()
-    for column in ("worker", "topic", "partition", "applied", "end", "lag (records)"):
-        table.add_column(column, justify="left" if column in ("worker", "topic") else "right")
+    table = Table(box=SIMPLE, pad_edge=False)  # A topic's name fits 80 columns.
+    for column in ("worker", "topic", "partition", "applied", "end", "waiting"):
+        table.add_column(column, justify="left" if column in ("worker", "topic") else "right", no_wrap=True)
     for row in rows:
         numbers = (row.partition, row.applied_offset, row.end_offset, row.lag_records)
         table.add_row(row.worker, row.topic, *(f"{number:,}" for number in numbers))
@@ -165,9 +169,9 @@ def list_letters(
     if as_json:
         print(json.dumps([_described(letter) for letter in chosen]))
         return
-    table = Table()
+    table = Table(box=SIMPLE, pad_edge=False)
     for column in ("letter", "reason", "from", "worker", "detail"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for letter in chosen:
         source = letter.message.source
         origin = f"{source.topic}/{source.partition}/{source.offset}"

@@ -64,10 +64,11 @@ def _told(found: dict[str, Any]) -> str:
     lines = [f"{found['database']}: revision {found['revision'] or 'none'}, newest is {found['newest']}"]
     if found["revision"] != found["newest"]:
         lines.append("Run `freshet db upgrade`.")
-    lines += [f"  {table:<16} {rows:>12,} rows" for table, rows in found.get("rows", {}).items()]
+    lines += [f"  {table:<18} {rows:>12,} rows" for table, rows in found.get("rows", {}).items()]
     lines += [
         f"  {row['worker']} has applied {row['topic']}/{row['partition']} up to offset {row['next_offset']}"
         for row in found.get("applied", ())
+        if not row["topic"].startswith("(")  # A worker's own counters are no topics.
     ]
     return "\n".join(lines)
 

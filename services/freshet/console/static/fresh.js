@@ -23,7 +23,7 @@ function tell(shot, { worker, objective }, row) {
   const one = shot.workers.find((each) => each.worker === worker);
   if (one.stalled_waiting) return { level: "red", figure: `> ${seconds(Math.max(one.behind_seconds ?? 0, one.stalled_seconds))}`, small: "and growing", beside: `${worker} stands still: ${count(one.stalled_waiting)} waiting` };
   if (row?.recent) return { level: row.p99 > objective ? "amber" : "green", figure: latency(row.p50), small: `p50 · p99 ${latency(row.p99)}`, beside: `${counted(row.count, "batch", "batches")} in the last minute` };
-  const since = row ? `none in the last minute; since the start p50 ${latency(row.p50)}, p99 ${latency(row.p99)}` : "none came since the start";
+  const since = row ? `none in the last minute; before p50 ${latency(row.p50)}, p99 ${latency(row.p99)}` : "none came since the start";
   return { level: "quiet", figure: "quiet", beside: shot.metrics.silent.some((name) => name.startsWith(worker)) ? `no metrics from ${worker}` : since };
 }
 

@@ -87,10 +87,11 @@ export function showWork(panel, shot) {
   note(letters.querySelector(".note"), kept.length ? "" : "None since the workers started.");
 
   const fresh = part(panel, "fresh", "Freshness by event", () => h("div", {}, table(["", "p50", "p99", "batches*"]), h("p", { class: "note" })));
-  put(fresh.querySelector("small"), "from its record in Kafka");
-  const rows = shot.flow.freshness.map((row) => [reached(row.event), latency(row.p50), latency(row.p99), `${count(row.count)}${row.recent ? "" : " since start"}`]);
+  put(fresh.querySelector("small"), "from its record in Kafka; grey: none in the last minute, since the start");
+  const rows = shot.flow.freshness.map((row) => [reached(row.event), latency(row.p50), latency(row.p99), count(row.count)]);
   fresh.querySelector("table").hidden = rows.length === 0;
   fill(fresh.querySelector("table"), rows);
+  shot.flow.freshness.forEach((row, place) => fresh.querySelector("tbody").rows[place].classList.toggle("quiet", !row.recent));
   note(fresh.querySelector(".note"), rows.length ? "" : "No events yet.");
 }
 

@@ -12,6 +12,7 @@ const BASES = {
   CATALOGUE: "the catalogue's newest: nobody has clicked yet",
 };
 const CHIPS = 6;
+const ASK_AGAIN = 5_000;
 const NARROW = matchMedia("(max-width: 860px)");
 const VERBS = { CLICK: "Clicked", HIDE: "Hid", LIKE: "Liked" };
 const NAMES = { published: "published", applied: "applied", answered: "answered" };
@@ -36,7 +37,7 @@ function build() {
   const withdrawn = h("ul", { class: "withdrawn" });
   const told = h("div", { class: "panel told", "aria-live": "polite" });
   const grid = h("div", { class: "grid" });
-  const basis = h("div", { class: "panel basis" });
+  const basis = h("div", { class: "panel basis", hidden: true });
   const similar = h("dialog", { class: "similar", onclick: (event) => event.target === similar && similar.close() });
   const weights = h("details", { class: "panel sliders", open: !NARROW.matches }, h("summary", {}, h("h2", {}, "Weights", h("button", { class: "plain", type: "button", onclick: (event) => { event.preventDefault(); resetWeights(); } }, "Reset"))), sliders);
   const gone = h("div", { class: "panel", hidden: true }, h("h2", {}, "Withdrawn"), withdrawn);
@@ -71,11 +72,12 @@ async function readModalities(sliders) {
   }
 }
 
-// Whose events came last, to pick from. Nothing is offered when Kafka does not answer: the Stream says why.
+// Whose events came last, to pick from. While Kafka does not answer, which the Stream says, it is asked again.
 async function readShoppers(latest, listed) {
   const { shoppers } = await get("shoppers").catch(() => ({ shoppers: [] }));
+  if (!shoppers.length) return setTimeout(() => readShoppers(latest, listed), ASK_AGAIN);
   listed.append(...shoppers.map((name) => h("option", { value: name })));
-  if (shoppers.length) latest.append(h("small", {}, "Shoppers who did something last"), ...shoppers.slice(0, CHIPS).map((name) => h("button", { class: "chip", type: "button", title: name, onclick: () => { parts.user.value = name; begin(name, true); } }, name)));
+  latest.append(h("small", {}, "Shoppers who did something last"), ...shoppers.slice(0, CHIPS).map((name) => h("button", { class: "chip", type: "button", title: name, onclick: () => { parts.user.value = name; begin(name, true); } }, name)));
 }
 
 // Of the answer that is shown, and dropped with it when it was overtaken.
@@ -141,6 +143,7 @@ function begin(user, wanted = false) {
   if (wanted) reveal();
   state.user = user;
   state.list = null;
+  tell(`Asking for ${user} …`);
   return ask("");
 }
 
@@ -208,7 +211,7 @@ function tellChange(answer, what, { before, fresh, left, moved }) {
 }
 
 function tell(text, bad = false) {
-  parts.told.replaceChildren(h("p", { class: bad ? "problem" : "what" }, text));
+  parts.told.replaceChildren(h("p", { class: bad ? "problem" : "what" }, text, ...(bad ? [" ", h("a", { href: "#stream" }, "The Stream says what is wrong.")] : [])));
 }
 
 function showCards(products, ranks) {
@@ -247,6 +250,7 @@ function showBasis(answer) {
     ["Interactions applied", offsets(fresh.interactions)],
     ["Representations read", offsets(fresh.representations)],
   ];
+  parts.basis.hidden = false;
   parts.basis.replaceChildren(h("h2", {}, "What this answer is true of"), h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
     ...(mayChange ? [] : [h("p", { class: "note" }, "Looking only: open the address that was printed, with #token=…, to click, hide and withdraw.")]));
 }

@@ -23,11 +23,13 @@ export function showHistory(read) {
 }
 
 export function showLost(error) {
+  mark(find("stream"), "stale", true);
   if (error.status === 401) return headline("red", "This page needs its token.", "Next: open the address that was printed when the console started, with `#token=…`.");
   return headline("red", "The console does not answer.", `${error.message}. If it has ended, start it again: \`freshet console\`, or \`freshet local up\`.`);
 }
 
 export function showSnapshot(shot) {
+  mark(find("stream"), "stale", false);
   showState(shot);
   showTiles(shot);
   showFresh(find("fresh"), shot, hour);
