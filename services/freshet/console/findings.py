@@ -11,13 +11,30 @@ from freshet.console.lag import Summary
 Level = Literal["red", "amber"]
 BEHIND_SECONDS = 5.0
 """A worker that is so far behind, and moves, is worth a line."""
+STILL_SECONDS = 3.0
+"""A worker with work that has not moved for so long is not said to gain or to lose: a batch may take a moment."""
 DEGRADED_SHARE = 0.01
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "catalog": ("kafka", "database", "triton"),
+    "index": ("kafka", "database", "milvus"),
+    "profiles": ("kafka", "database"),
+}
+"""Without which a worker waits."""
 COSTS: Mapping[str, str] = {
     "catalog": "Products and prices that changed since then show as they were. Nothing is lost: it waits in Kafka.",
     "index": "Answers stay right: what Milvus does not show yet is searched in memory.",
     "profiles": "What shoppers did since then does not count in their answers. Nothing is lost: it waits in Kafka.",
 }
 """What a worker that stands still costs."""
+AWAY_COSTS: Mapping[str, str] = {
+    "kafka": "Nothing new counts, and publishers are refused. Answers go on from what is known.",
+    "database": "Workers wait, and answers are what is popular instead of what a shopper likes.",
+    "triton": "Products that change are not encoded, and searches go by their very words. Recommendations go on.",
+    "milvus": "Answers go on, by exact scans of memory.",
+    "recommend": "Shoppers get no recommendations.",
+    "ingest": "Publishers are refused and have to send again. What was confirmed is safe.",
+}
+"""What it costs when a part is away."""
 CATALOGUE_EVENTS = frozenset({"product", "hidden", "removal", "review"})
 """Events of freshness that go through the catalogue worker; the others are interactions."""
 
@@ -64,15 +81,11 @@ def findings(
             )
         )  # fmt: skip
     stalled = {one.worker for one in summaries if one.stalled_waiting}
-    found += [
-        _of_health(health)
-        for health in healths
-        if health.state not in ("healthy", "unknown") and health.name not in stalled
-    ]
+    found += [_of_health(health) for health in healths if not _works(health) and health.name not in stalled]
     states = {health.name: health for health in healths}
     for one in summaries:
         if one.stalled_waiting:
-            found.append(_of_stall(one, states.get(one.worker)))
+            found.append(_of_stall(one, states))
         elif one.behind_seconds is not None and one.behind_seconds >= BEHIND_SECONDS and one.waiting:
             found.append(_of_delay(one, _cost(one.worker, flow)))
     found += _of_answers(flow, waits=bool(found))
@@ -89,24 +102,35 @@ def _look_at(name: str, health: Health | None) -> str:
 def _of_health(health: Health) -> Finding:
     detail = f": {reason}" if (reason := _reason(health)) else ""
     level: Level = "amber" if health.state == "starting" else "red"
-    return Finding(level, health.name, f"{health.name} is {health.state}{detail}.", _look_at(health.name, health))
+    cost = AWAY_COSTS.get(health.name, "") if level == "red" else ""
+    return Finding(level, health.name, f"{health.name} is {health.state}{detail}.", _look_at(health.name, health), cost)
 
 
 def _reason(health: Health) -> str:
     """The first line of the detail, without the part's own name."""
     line = health.detail.partition("\n")[0]
-    return line.removeprefix(f"{health.name} is not available: ")
+    reason = line.removeprefix(f"{health.name} is not available: ")
+    return "it does not answer in time" if reason.lower() == "deadline exceeded" else reason
 
 
-def _of_stall(one: Summary, health: Health | None) -> Finding:
+def _of_stall(one: Summary, states: Mapping[str, Health]) -> Finding:
+    health = states.get(one.worker)
+    away = next((name for name in NEEDS.get(one.worker, ()) if name in states and not _works(states[name])), "")
     waits = "record waits" if one.stalled_waiting == 1 else "records wait"
     if health and health.state != "healthy":
         why = f": {_reason(health) or f'it is {health.state}'}"
+    elif away:
+        why = f": it waits for {away}"
     else:
         why = ": nobody owns their partitions" if one.stalled_unowned else ""
     still = duration(one.stalled_seconds)
     title = f"{one.worker} has not moved for {still} while {one.stalled_waiting:,} {waits}{why}."
-    return Finding("red", one.worker, title, _unblock(one.worker, health), COSTS.get(one.worker, ""))
+    step = f"mend {away} first; {one.worker} then goes on by itself" if away else _unblock(one.worker, health)
+    return Finding("red", one.worker, title, step, COSTS.get(one.worker, ""))
+
+
+def _works(health: Health) -> bool:
+    return health.state in ("healthy", "unknown")
 
 
 def _unblock(worker: str, health: Health | None) -> str:
@@ -134,7 +158,7 @@ def _cost(worker: str, flow: Mapping[str, Any]) -> str:
 
 
 def _of_delay(one: Summary, cost: str) -> Finding:
-    if not one.rate:
+    if one.still_seconds >= STILL_SECONDS:
         step = "see whether it moves: in a moment this line says that it stands still, or that it gains"
     elif one.seconds_to_go is not None:
         step = f"it gains: about {duration(one.seconds_to_go)} to go, nothing to do"

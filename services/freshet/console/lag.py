@@ -63,6 +63,7 @@ class Summary:
     """One worker, over all its partitions. `rate` is records applied per second.
 
     `stalled_unowned` is how many of the partitions that stand still belong to nobody in the consumer group.
+    `still_seconds` is how long none of the partitions with work has moved.
     """
 
     worker: str
@@ -71,6 +72,7 @@ class Summary:
     stalled_seconds: float
     stalled_waiting: int
     stalled_unowned: int
+    still_seconds: float
     rate: float
     seconds_to_go: float | None
 
@@ -154,6 +156,7 @@ def summary(worker: str, rows: Sequence[Row], rate: float, waiting_rate: float) 
         max((row.still_seconds for row in stalled), default=0.0),
         sum(row.waiting for row in stalled),
         sum(row.owner is None for row in stalled),
+        min((row.still_seconds for row in rows if row.waiting), default=0.0),
         rate,
         waiting / -waiting_rate if waiting and waiting_rate < -0.5 else None,
     )

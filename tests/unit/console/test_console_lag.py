@@ -122,6 +122,15 @@ def test_a_stalled_partition_that_nobody_owns_says_so() -> None:
     assert "start it again" in found.next
 
 
+def test_a_worker_that_waits_for_something_that_is_away_names_it_and_is_not_to_be_ended() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), worker="catalog", still_seconds=12.0)
+    healths = [Health("triton", "unhealthy", "it does not answer", logs=True), Health("catalog", "healthy", pid=4711)]
+    triton, catalog = findings(healths, [summary("catalog", [row], 0.0, 0.0)], {}, supervised=True)
+    assert triton.title == "triton is unhealthy: it does not answer."
+    assert catalog.title == "catalog has not moved for 12 s while 7 records wait: it waits for triton."
+    assert catalog.next == "mend triton first; catalog then goes on by itself"
+
+
 def test_answers_that_came_early_follow_from_what_is_wrong_already() -> None:
     row = replace(rows(0, 7, written_ms=NOW_MS), still_seconds=9.0)
     flow = {"late": 1}
@@ -133,7 +142,8 @@ def test_answers_that_came_early_follow_from_what_is_wrong_already() -> None:
 
 
 def test_a_worker_that_has_applied_nothing_yet_is_not_said_to_gain_or_to_lose() -> None:
-    one = summary("catalog", [rows(0, 3_000, written_ms=NOW_MS - 6_000)], 0.0, 0.0)
+    row = replace(rows(0, 3_000, written_ms=NOW_MS - 6_000), worker="catalog", still_seconds=6.0)
+    one = summary("catalog", [row], 40.0, 0.0)
     (found,) = findings([], [one], {}, supervised=None)
     assert found.level == "amber"
     assert "start another worker" not in found.next

@@ -125,10 +125,11 @@ function showWorkerTile(shot, name, figure, beside, cost, peak, line) {
 function showAnswersTile(shot, figure, beside, peak, line) {
   const row = shot.flow.methods.find((method) => method.method === "Recommend");
   const quiet = row.p50 === null;
-  put(figure.children[0], quiet ? "quiet" : latency(row.p50));
-  put(figure.children[1], quiet ? "" : "median");
-  figure.classList.toggle("calm", quiet);
-  put(beside, quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
+  const away = levelOf(shot, "recommend") === "red";
+  put(figure.children[0], away ? "away" : quiet ? "quiet" : latency(row.p50));
+  put(figure.children[1], quiet || away ? "" : "median");
+  figure.classList.toggle("calm", quiet && !away);
+  put(beside, away ? "it gives no answers" : quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
   const most = draw(line, hour.series["Recommend p99"] ?? [], 0.01);
   put(peak, most ? `peak p99 ${latency(most)}` : "");
 }
