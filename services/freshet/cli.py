@@ -130,10 +130,21 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"freshet {version('freshet')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     ctx: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the whole trace of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say which Freshet this is.", callback=_tell_version, is_eager=True)
+    ] = False,
 ) -> None:
     if debug:
         os.environ["FRESHET_DEBUG"] = "1"

@@ -35,6 +35,17 @@ AWAY_COSTS: Mapping[str, str] = {
     "ingest": "Publishers are refused and have to send again. What was confirmed is safe.",
 }
 """What it costs when a part is away."""
+AWAY_PAGES: Mapping[str, str] = {
+    "kafka": "dependency-away",
+    "database": "dependency-away",
+    "triton": "triton-canary",
+    "milvus": "index-away",
+    "recommend": "target-down",
+    "ingest": "target-down",
+    "catalog": "nobody-works",
+    "index": "nobody-works",
+    "profiles": "nobody-works",
+}
 CATALOGUE_EVENTS = frozenset({"product", "hidden", "removal", "review"})
 """Events of freshness that go through the catalogue worker; the others are interactions."""
 
@@ -58,7 +69,8 @@ class Health:
 class Finding:
     """`title` says what is wrong, with numbers; `next` is what to do about it. `about` names the part or worker.
 
-    `cost` says what shoppers notice of it; empty where that is in the title, or nothing.
+    `cost` says what shoppers notice of it; empty where that is in the title, or nothing. `page` is the runbook with
+    more, by its name in docs/runbooks.
     """
 
     level: Level
@@ -66,12 +78,22 @@ class Finding:
     title: str
     next: str
     cost: str = ""
+    page: str = ""
 
 
 def findings(
-    healths: Sequence[Health], summaries: Sequence[Summary], flow: Mapping[str, Any], *, supervised: bool | None
+    healths: Sequence[Health],
+    summaries: Sequence[Summary],
+    flow: Mapping[str, Any],
+    *,
+    supervised: bool | None,
+    models: Sequence[str] = (),
 ) -> list[Finding]:
-    """The worst first. `supervised`: whether the local stack's supervisor lives; None when there is no local stack."""
+    """The worst first.
+
+    `supervised`: whether the local stack's supervisor lives; None when there is no local stack. `models`: the versions
+    that processes work with.
+    """
     found = []
     if supervised is False:
         found.append(
@@ -89,6 +111,14 @@ def findings(
         elif one.behind_seconds is not None and one.behind_seconds >= BEHIND_SECONDS and one.waiting:
             found.append(_of_delay(one, _cost(one.worker, flow)))
     found += _of_answers(flow, waits=bool(found))
+    if len(models) > 1:
+        found.append(
+            Finding(
+                "amber", "models", f"Processes work with {len(models)} models: {' and '.join(models)}.",
+                "start again what has the older one: each reads the model when it starts",
+                "What one model's worker publishes is passed over by every process of another.", "models-differ",
+            )
+        )  # fmt: skip
     return sorted(found, key=lambda finding: finding.level != "red")
 
 
@@ -103,7 +133,14 @@ def _of_health(health: Health) -> Finding:
     detail = f": {reason}" if (reason := _reason(health)) else ""
     level: Level = "amber" if health.state == "starting" else "red"
     cost = AWAY_COSTS.get(health.name, "") if level == "red" else ""
-    return Finding(level, health.name, f"{health.name} is {health.state}{detail}.", _look_at(health.name, health), cost)
+    return Finding(
+        level,
+        health.name,
+        f"{health.name} is {health.state}{detail}.",
+        _look_at(health.name, health),
+        cost,
+        AWAY_PAGES.get(health.name, ""),
+    )
 
 
 def _reason(health: Health) -> str:
@@ -126,7 +163,7 @@ def _of_stall(one: Summary, states: Mapping[str, Health]) -> Finding:
     still = duration(one.stalled_seconds)
     title = f"{one.worker} has not moved for {still} while {one.stalled_waiting:,} {waits}{why}."
     step = f"mend {away} first; {one.worker} then goes on by itself" if away else _unblock(one.worker, health)
-    return Finding("red", one.worker, title, step, COSTS.get(one.worker, ""))
+    return Finding("red", one.worker, title, step, COSTS.get(one.worker, ""), "stalled")
 
 
 def _works(health: Health) -> bool:
@@ -165,7 +202,9 @@ def _of_delay(one: Summary, cost: str) -> Finding:
     else:
         step = "it does not gain: start another worker of its kind, or look at what slows it below"
     behind = duration(one.behind_seconds or 0.0)
-    return Finding("amber", one.worker, f"{one.worker} is {behind} behind: {one.waiting:,} records wait.{cost}", step)
+    waits = "record waits" if one.waiting == 1 else "records wait"
+    title = f"{one.worker} is {behind} behind: {one.waiting:,} {waits}.{cost}"
+    return Finding("amber", one.worker, title, step, page="lag-growing")
 
 
 def _of_answers(flow: Mapping[str, Any], *, waits: bool) -> list[Finding]:
@@ -176,7 +215,7 @@ def _of_answers(flow: Mapping[str, Any], *, waits: bool) -> list[Finding]:
         found.append(
             Finding(
                 "amber", "recommend", f"{degraded:,.0f} of {answers:,.0f} answers in a minute left something out.",
-                "ask once in the Playground: the answer says what was missing",
+                "ask once in the Playground: the answer says what was missing", page="degraded-answers",
             )
         )  # fmt: skip
     if late:
@@ -187,6 +226,7 @@ def _of_answers(flow: Mapping[str, Any], *, waits: bool) -> list[Finding]:
                 f"{late:,.0f} {noun} came before what the caller had published was applied.",
                 "mend what is named above: they follow from it" if waits
                 else "see Freshness and Workers below: which worker takes long, and in what",
+                page="freshness-slow",
             )
         )  # fmt: skip
     if letters := sum(row["minute"] for row in flow.get("dead_letters", ())):
@@ -194,7 +234,7 @@ def _of_answers(flow: Mapping[str, Any], *, waits: bool) -> list[Finding]:
         found.append(
             Finding(
                 "amber", "dead letters", f"{letters:,.0f} {noun} could not be applied in the last minute.",
-                "open Dead letters: each says what was wrong; replay it once that is mended",
+                "open Dead letters: each says what was wrong; replay it once that is mended", page="dead-letters",
             )
         )  # fmt: skip
     return found

@@ -117,13 +117,16 @@ class Watch:
         healths = await self._healths(status, kafka_error, sql_error, silent_triton)
         flowing = flow(self._scraper.series)
         supervised = None if status is None else status.supervised
+        models = self._told_models()
         arriving = self._arriving()
         self._remember(now, summaries, flowing, arriving)
         return {
             "time": now,
-            "model": self._model_version(),
+            "model": " and ".join(models) or self._model_version(),
             "stack": None if status is None else {"state": status.state, "supervised": supervised},
-            "findings": [asdict(found) for found in findings(healths, summaries, flowing, supervised=supervised)],
+            "findings": [
+                asdict(found) for found in findings(healths, summaries, flowing, supervised=supervised, models=models)
+            ],
             "health": [asdict(health) for health in healths],
             "workers": [asdict(one) for one in summaries],
             "rows": [asdict(row) | {"stalled": row.stalled} for rows in self._rows.values() for row in rows],
@@ -249,11 +252,12 @@ class Watch:
             if part.metrics_port and part.name in (*self._workers, "recommend")
         }
 
+    def _told_models(self) -> list[str]:
+        """Versions of the models that the processes work with, as they tell."""
+        return sorted({version for one in self._scraper.series.values() for version in working_models(one.latest)})
+
     def _model_version(self) -> str | None:
-        """That which the processes work with, as they tell; else that of the model folder."""
-        told = {version for one in self._scraper.series.values() for version in working_models(one.latest)}
-        if told:
-            return " and ".join(sorted(told))
+        """That of the model folder."""
         if self._model is None:
             with suppress(FreshetError, OSError):
                 self._model = bootstrap.model_manifest(self._settings).layout.model_version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -64,6 +65,11 @@ def test_the_first_help_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_words_in_brackets_are_not_taken_for_markup(path: str) -> None:
     shown = CliRunner().invoke(app, [*path.split(), "--help"], prog_name="freshet", env={"COLUMNS": "200"}).stdout
     assert "tables [columns] and [constants]" in " ".join(shown.split())
+
+
+def test_the_version_is_told() -> None:
+    told = CliRunner().invoke(app, ["--version"], prog_name="freshet")
+    assert (told.exit_code, told.stdout) == (0, f"freshet {version('freshet')}\n")
 
 
 def test_a_command_without_members_asks_for_none() -> None:

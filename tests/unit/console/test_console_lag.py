@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
+from pathlib import Path
 
-from freshet.console.findings import Health, findings
+from freshet.console import findings as console_findings
+from freshet.console.findings import AWAY_PAGES, Health, findings
 from freshet.console.history import HOUR_STEPS, History
 from freshet.console.lag import Member, Movement, Row, Topic, first_waiting, rows_of, summary
 from freshet.domain.progress import Progress
@@ -129,6 +133,21 @@ def test_a_worker_that_waits_for_something_that_is_away_names_it_and_is_not_to_b
     assert triton.title == "triton is unhealthy: it does not answer."
     assert catalog.title == "catalog has not moved for 12 s while 7 records wait: it waits for triton."
     assert catalog.next == "mend triton first; catalog then goes on by itself"
+
+
+def test_processes_of_two_models_are_told() -> None:
+    (found,) = findings([], [], {}, supervised=None, models=["m1", "m2"])
+    assert found.title == "Processes work with 2 models: m1 and m2."
+    assert findings([], [], {}, supervised=None, models=["m1"]) == []
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    pages = {path.stem for path in (Path(__file__).parents[3] / "docs" / "runbooks").glob("*.md")}
+    named = {*AWAY_PAGES.values()}
+    source = inspect.getsource(console_findings)
+    named |= set(re.findall(r'page="([\w-]+)"', source)) | {"stalled", "models-differ"}
+    assert named <= pages
+    assert len(named) >= 9
 
 
 def test_answers_that_came_early_follow_from_what_is_wrong_already() -> None:

@@ -53,9 +53,11 @@ function headline(level, title, below, cost = "") {
   document.title = level === "green" ? "Freshet" : `${level === "red" ? "● " : ""}${title} – Freshet`;
 }
 
+const nextOf = (found) => `${found.next}.${found.page ? ` More: \`docs/runbooks/${found.page}.md\`` : ""}`;
+
 function showState(shot) {
   const [worst, ...others] = shot.findings;
-  if (worst) headline(worst.level, worst.title, `Next: ${worst.next}.`, worst.cost);
+  if (worst) headline(worst.level, worst.title, `Next: ${nextOf(worst)}`, worst.cost);
   else {
     const products = shot.flow.mirror_products;
     const served = products === null ? "" : `, ${counted(products, "product")} served`;
@@ -71,9 +73,10 @@ function showState(shot) {
       put(node.children[0], found.title);
       put(node.children[1], found.cost);
       node.children[1].hidden = !found.cost;
-      if (node.dataset.said !== found.next) {
-        node.dataset.said = found.next;
-        node.children[2].replaceChildren(h("span", {}, "Next:"), ...withCode(found.next));
+      const next = nextOf(found);
+      if (node.dataset.said !== next) {
+        node.dataset.said = next;
+        node.children[2].replaceChildren(h("span", {}, "Next:"), ...withCode(next));
       }
     },
   );
