@@ -7,14 +7,14 @@ import typer
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a gRPC service: recommend or ingest.")
 
 
-@app.command("recommend", help="Answer Recommend, ListSimilarProducts, SearchProducts (FRESHET_RECOMMEND__…).")
+@app.command("recommend", help="Answer recommendations and searches.\n\nSettings: FRESHET_RECOMMEND__HOST and others.")
 def recommend() -> None:
     from freshet.recommend.commands import serve_recommend
 
     serve_recommend()
 
 
-@app.command("ingest", help="Accept events over gRPC and publish them to Kafka (settings: FRESHET_INGEST__…).")
+@app.command("ingest", help="Accept events and publish them to Kafka.\n\nSettings: FRESHET_INGEST__HOST and others.")
 def ingest() -> None:
     from freshet.ingest.commands import serve_ingest
 

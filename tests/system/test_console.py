@@ -9,6 +9,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,9 @@ def test_every_partition_is_shown_with_what_waits_and_who_owns_it(page: Page, pi
     expect(page.locator("#pulse")).to_have_text("live")
     expect(page.locator("#parts li[data-state='healthy']")).to_have_count(10)
     assert page.locator("#state").get_attribute("data-level") in ("green", "amber")
+    expect(page.locator("#rows td.worker").first).to_contain_text("freshet-catalog · stable · 1 member")
+    for promise in ("click", "product", "hidden"):
+        expect(page.locator(f"#fresh .promise[data-key='{promise}'] .figure")).not_to_be_empty()
     for tile in ("catalog", "index", "profiles"):
         expect(page.locator(f".tile[data-key='{tile}'] .beside")).to_contain_text("waiting")
     for scheme, width in (("light", 1360), ("dark", 1360), ("light", 390)):
@@ -241,14 +245,17 @@ def test_what_arrives_what_the_stores_take_and_how_fresh_it_is_are_told_by_name(
     page.click("text=Put back")
     expect(page.locator(".told .what")).to_contain_text("Put back")
     page.click("nav a[href='#stream']")
-    fresh = page.locator("#answers [data-part='fresh']")
+    fresh = page.locator("[data-part='fresh']")
     for name in ("click → reflected", "product → hidden", "product → found"):
         expect(fresh).to_contain_text(name, timeout=15 * SECONDS)
     expect(page.locator(".tile[data-key='profiles'] .cost")).to_contain_text("p99")
-    arriving = page.locator("#work [data-part='arriving']")
+    arriving = page.locator("[data-part='arriving']")
     for topic in (shop.settings.topics.interactions, shop.settings.topics.products):
         expect(arriving).to_contain_text(topic)
-    stores = page.locator("#work [data-part='stores']")
+    promise = page.locator("#fresh .promise[data-key='click']")
+    expect(promise).to_contain_text("click → reflected")
+    expect(promise.locator(".figure")).to_contain_text(re.compile(r"m?s\s*p50 · p99 "))
+    stores = page.locator("[data-part='stores']")
     for name in ("Milvus: write a batch", "SQL: read a profile", "SQL: write profiles", "SQL: write products"):
         expect(stores).to_contain_text(name)
     expect(page.locator("#model")).to_contain_text("model ")
@@ -403,6 +410,9 @@ def test_a_stopped_worker_turns_its_rows_red_and_the_next_step_is_named(
         expect(headline).to_contain_text("profiles has not moved for", timeout=30 * SECONDS)
         expect(headline).to_contain_text("40 records wait")
         expect(page.locator("#subline")).to_contain_text("freshet local logs profiles")
+        expect(page.locator("#cost")).to_contain_text("does not count in their answers")
+        expect(page.locator("#fresh .promise[data-key='click'] .beside")).to_contain_text("profiles stands still: 40")
+        expect(page.locator("#rows tr:not(.group)").first).to_contain_text("profiles")
         expect(page.locator("#state")).to_have_attribute("data-level", "red")
         expect(page.locator("#rows tr[data-level='red']").first).to_be_visible()
         expect(page.locator(".tile[data-key='profiles']")).to_have_attribute("data-level", "red")
@@ -414,6 +424,55 @@ def test_a_stopped_worker_turns_its_rows_red_and_the_next_step_is_named(
         shop.start_component("profiles")
     expect(page.locator("#rows tr[data-level='red']")).to_have_count(0, timeout=30 * SECONDS)
     expect(page.locator(".tile[data-key='profiles']")).not_to_have_attribute("data-level", "red")
+
+
+def test_a_worker_that_hangs_is_red_within_seconds_and_its_process_is_named(page: Page, shop: LocalStack) -> None:
+    (pid,) = [part.pid for part in shop.status().components if part.name == "profiles"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{shop.settings.ingest.port}") as channel:
+            ingestion_service_pb2_grpc.IngestionServiceStub(channel).PublishInteractions(
+                ingestion_service_pb2.PublishInteractionsRequest(interactions=[click("hung", "console-02")])
+            )
+        expect(page.locator("#headline")).to_contain_text("profiles has not moved for", timeout=12 * SECONDS)
+        expect(page.locator("#subline")).to_contain_text(f"kill -9 {pid}")
+        expect(page.locator(".tile[data-key='profiles']")).to_have_attribute("data-level", "red")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(page.locator("#rows tr[data-level='red']")).to_have_count(0, timeout=30 * SECONDS)
+
+
+def test_a_tile_opens_its_last_hour(page: Page) -> None:
+    page.locator(".tile[data-key='recommend']").click()
+    dialog = page.locator("dialog.hour")
+    expect(dialog.locator("h2")).to_have_text("recommend: Recommend")
+    page.click("dialog.hour >> text=Close")
+    page.locator(".promise[data-key='click']").click()
+    expect(dialog.locator("h2")).to_have_text("click → reflected")
+
+
+def test_on_a_phone_what_was_asked_for_is_on_the_screen(page: Page, pictures: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.click("nav a[href='#playground']")
+    page.locator("#playground .chip").first.click()
+    expect(page.locator(".told .what")).to_contain_text("products for")
+    expect(page.locator(".told")).to_be_in_viewport(ratio=1)
+    expect(page.locator(".play .card").first).to_be_in_viewport()
+    expect(page.locator("#weight-text")).to_be_hidden()
+    page.locator(".sliders summary").click()
+    expect(page.locator("#weight-text")).to_be_visible()
+    legend = page.locator(".play .card .legend").first
+    shown = legend.locator("span:visible").count()
+    legend.click()
+    assert legend.locator("span:visible").count() > shown
+    for button in page.locator(".play .card").first.locator(".acts button").all():
+        box = button.bounding_box()
+        assert box is not None
+        assert box["height"] >= 40
+    page.screenshot(path=pictures / "playground-phone.png")
+    for section in ("stream", "playground", "letters"):
+        page.click(f"nav a[href='#{section}']")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_without_the_token_one_can_look_and_change_nothing(shop: LocalStack, browser: Browser) -> None:
@@ -431,13 +490,13 @@ def test_metrics_of_every_process_are_read(page: Page) -> None:
     play(page, "regular-1")
     page.click("nav a[href='#stream']")
     expect(page.locator("#answers tbody tr").first).to_contain_text("ms", timeout=15 * SECONDS)
-    expect(page.locator("#work [data-part='encoders'] tbody")).to_contain_text("text")
-    expect(page.locator("#work [data-part='workers'] .note")).to_be_hidden()
-    expect(page.locator("#work [data-part='index']")).to_contain_text("products served")
+    expect(page.locator("[data-part='encoders'] tbody")).to_contain_text("text")
+    expect(page.locator("[data-part='workers'] .note")).to_be_hidden()
+    expect(page.locator("[data-part='index']")).to_contain_text("products served")
 
 
 def test_each_model_that_triton_serves_is_told_of(page: Page, shop: LocalStack) -> None:
-    models = page.locator("#work [data-part='models']")
+    models = page.locator("[data-part='models']")
     expect(models.locator("tbody tr")).to_have_count(7)
     product = product_pb2.Product(product_id="console-models", title="Green straw hat", categories=["shop"])
     with grpc.insecure_channel(f"127.0.0.1:{shop.settings.ingest.port}") as ingest:

@@ -22,6 +22,7 @@ from freshet.errors import DependencyDown
 
 TIMEOUT_SECONDS = 3.0
 READ_SECONDS = 1.0
+LATEST_SECONDS = 2.5
 LATEST_EACH = 12
 
 
@@ -103,7 +104,7 @@ class Broker:
         return found
 
     async def latest_keys(self, topic: str, each: int = LATEST_EACH) -> list[bytes]:
-        """Keys of the last records of every partition, the newest record first; those that come within READ_SECONDS."""
+        """Keys of the last records of every partition, the newest record first; those that come in LATEST_SECONDS."""
         found: list[tuple[int, int, bytes]] = []
         bounds = await self.topics([topic])
         begins = {
@@ -119,7 +120,7 @@ class Broker:
                 self._reader.seek(place, offset)
             waiting = set(begins)
             with suppress(TimeoutError):
-                async with asyncio.timeout(READ_SECONDS):
+                async with asyncio.timeout(LATEST_SECONDS):
                     while waiting:
                         records = await self._reader.getmany(*waiting, timeout_ms=200)
                         for place, listed in records.items():

@@ -15,13 +15,11 @@ from freshet.errors import ConfigurationError
 from freshet.settings import Settings
 from freshet.telemetry import configure_logging
 
-app = typer.Typer(
-    add_completion=False, help="The web page: lag, freshness, dead letters and a playground.", rich_markup_mode=None
-)
+app = typer.Typer(add_completion=False, help="The web page: lag, freshness, dead letters and a playground.")
 STOP_SECONDS = 2
 
 
-@app.callback(invoke_without_command=True)
+@app.command()
 def console(
     host: Annotated[
         str | None, typer.Option(help="Where to listen (default: FRESHET_CONSOLE__HOST or loopback).")

@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 from freshet.domain.progress import Progress
 
-STALL_SECONDS = 10.0
-"""Records wait, and nothing was applied for so long: that is a stall."""
+STALL_SECONDS = {"profiles": 5.0}
+"""Records wait, and nothing was applied for so long: that is a stall. A batch of profiles takes milliseconds."""
+BATCH_STALL_SECONDS = 10.0
+"""The same for workers whose batches wait for encoders or for the index."""
 
 Place: TypeAlias = tuple[str, int]
 """(topic, partition)"""
@@ -53,18 +55,24 @@ class Row:
 
     @property
     def stalled(self) -> bool:
-        return self.waiting > 0 and self.still_seconds >= STALL_SECONDS
+        return self.waiting > 0 and self.still_seconds >= STALL_SECONDS.get(self.worker, BATCH_STALL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One worker, over all its partitions. `rate` is records applied per second."""
+    """One worker, over all its partitions. `rate` is records applied per second.
+
+    `stalled_unowned` is how many of the partitions that stand still belong to nobody in the consumer group.
+    `still_seconds` is how long none of the partitions with work has moved.
+    """
 
     worker: str
     waiting: int
     behind_seconds: float | None
     stalled_seconds: float
     stalled_waiting: int
+    stalled_unowned: int
+    still_seconds: float
     rate: float
     seconds_to_go: float | None
 
@@ -147,6 +155,8 @@ def summary(worker: str, rows: Sequence[Row], rate: float, waiting_rate: float) 
         max(known) if known else (None if waiting else 0.0),
         max((row.still_seconds for row in stalled), default=0.0),
         sum(row.waiting for row in stalled),
+        sum(row.owner is None for row in stalled),
+        min((row.still_seconds for row in rows if row.waiting), default=0.0),
         rate,
         waiting / -waiting_rate if waiting and waiting_rate < -0.5 else None,
     )

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import structlog
@@ -29,6 +29,8 @@ from freshet.settings import Settings
 
 WATCHED_SECONDS = 1.0
 UNWATCHED_SECONDS = 5.0
+TRITON_SECONDS = 4.0
+"""Triton that has not answered for so long does not work, whatever a slower probe found."""
 SILENT_SECONDS = 20.0
 """Having seen nothing for so long is a fault of the console's own: each look has deadlines that are shorter."""
 GROUPS_SECONDS = 3.0
@@ -54,6 +56,7 @@ class Watch:
         self._applied: dict[str, deque[tuple[float, int, int]]] = {name: deque() for name in self._workers}
         self._ends: deque[tuple[float, Mapping[str, int]]] = deque()
         self._model: str | None = None
+        self._triton_answered = float("-inf")
         self._watchers = 0
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -108,21 +111,34 @@ class Watch:
             self._scraper.scrape(await self._metrics(status), clock), self._models.read(clock)
         )
         summaries = [self._summary(worker, clock) for worker in self._workers]
-        healths = await self._healths(status, kafka_error, sql_error)
+        if not triton_error:
+            self._triton_answered = clock
+        silent_triton = triton_error if clock - self._triton_answered >= TRITON_SECONDS else ""
+        healths = await self._healths(status, kafka_error, sql_error, silent_triton)
         flowing = flow(self._scraper.series)
         supervised = None if status is None else status.supervised
+        models = self._told_models()
         arriving = self._arriving()
         self._remember(now, summaries, flowing, arriving)
         return {
             "time": now,
-            "model": self._model_version(),
+            "model": " and ".join(models) or self._model_version(),
             "stack": None if status is None else {"state": status.state, "supervised": supervised},
-            "findings": [asdict(found) for found in findings(healths, summaries, flowing, supervised=supervised)],
+            "findings": [
+                asdict(found) for found in findings(healths, summaries, flowing, supervised=supervised, models=models)
+            ],
             "health": [asdict(health) for health in healths],
             "workers": [asdict(one) for one in summaries],
             "rows": [asdict(row) | {"stalled": row.stalled} for rows in self._rows.values() for row in rows],
             "rows_time": self._rows_at,
-            "groups": {worker: group.state for worker, group in self._groups.items()},
+            "groups": {
+                worker: {
+                    "name": f"freshet-{worker}",
+                    "state": group.state,
+                    "members": len({member.name for member in group.owners.values()}),
+                }
+                for worker, group in self._groups.items()
+            },
             "arriving": [{"topic": topic, "rate": rate} for topic, rate in arriving.items()],
             "flow": flowing,
             "models": {"rows": self._models.rows(), "error": triton_error},
@@ -190,16 +206,20 @@ class Watch:
         growth = (seen[-1][2] - waiting) / seconds if seconds else 0.0
         return summary(worker, rows, rate, growth)
 
-    async def _healths(self, status: StackStatus | None, kafka_error: str, sql_error: str) -> list[Health]:
+    async def _healths(
+        self, status: StackStatus | None, kafka_error: str, sql_error: str, triton_error: str
+    ) -> list[Health]:
         sql = Health("database", "unhealthy" if sql_error else "healthy", sql_error or "answers")
         if status is not None:
             parts = [
-                Health(part.name, _plain(part.state), part.detail, part.since, part.restarts, logs=True)
+                Health(part.name, _plain(part.state), part.detail, part.since, part.restarts, logs=True, pid=part.pid)
                 for part in status.components
             ]
-            return [*parts, sql]
+            return [*(_silenced(part, triton_error) for part in parts), sql]
         kafka = Health("kafka", "unhealthy" if kafka_error else "healthy", kafka_error or "answers")
-        return [kafka, sql, *[await self._service(name) for name in ("recommend", "ingest")]]
+        triton = Health("triton", "unhealthy" if triton_error else "healthy", triton_error or "answers")
+        encoders = [triton] if self._settings.encoder_url.startswith("triton://") else []
+        return [kafka, sql, *encoders, *[await self._service(name) for name in ("recommend", "ingest")]]
 
     async def _service(self, name: str) -> Health:
         wrong = await self._services.health(name)
@@ -232,11 +252,12 @@ class Watch:
             if part.metrics_port and part.name in (*self._workers, "recommend")
         }
 
+    def _told_models(self) -> list[str]:
+        """Versions of the models that the processes work with, as they tell."""
+        return sorted({version for one in self._scraper.series.values() for version in working_models(one.latest)})
+
     def _model_version(self) -> str | None:
-        """That which the processes work with, as they tell; else that of the model folder."""
-        told = {version for one in self._scraper.series.values() for version in working_models(one.latest)}
-        if told:
-            return " and ".join(sorted(told))
+        """That of the model folder."""
         if self._model is None:
             with suppress(FreshetError, OSError):
                 self._model = bootstrap.model_manifest(self._settings).layout.model_version
@@ -260,10 +281,20 @@ class Watch:
             values[f"{one.worker} waiting"] = one.waiting
             values[f"{one.worker} behind"] = one.behind_seconds
             values[f"{one.worker} rate"] = one.rate
+        for row in flowing["freshness"]:
+            if row["recent"]:
+                values[f"fresh {row['event']} p50"], values[f"fresh {row['event']} p99"] = row["p50"], row["p99"]
         for row in flowing["methods"]:
             values[f"{row['method']} rate"] = row["rate"]
-            values[f"{row['method']} p99"] = row["p99"]
+            values[f"{row['method']} p50"], values[f"{row['method']} p99"] = row["p50"], row["p99"]
         self.history.add(now, values)
+
+
+def _silenced(part: Health, triton_error: str) -> Health:
+    """A local stack's probe of Triton takes longer to give up than the console does."""
+    if part.name == "triton" and part.state == "healthy" and triton_error:
+        return replace(part, state="unhealthy", detail="it does not answer the console")
+    return part
 
 
 def _plain(state: str) -> str:

@@ -20,6 +20,7 @@ from freshet.demo.page import Shown, render
 from freshet.demo.shop import Shop, interaction_events, product_events, review_events
 from freshet.demo.shoppers import hit_rate, popularity_lists
 from freshet.domain.products import Product
+from freshet.errors import DependencyDown
 from freshet.ingest.commands import publish_all
 from freshet.ingest.publish import Summary
 from freshet.ingest.waiting import wait_applied
@@ -29,6 +30,7 @@ from freshet.v1 import recommendation_service_pb2 as pb
 LIST_SIZE = 10
 CLICKS_MEASURED = 200
 AT_ONCE = 4
+AWAY_SECONDS = 1.0
 MOST_MEASURED_SHOPPERS = 1_000
 
 
@@ -184,7 +186,13 @@ async def keep_clicking(client: ShopClient, shop: Shop, console: Console, second
     while True:
         shopper = dice.choice(shop.shoppers)
         product = shop.products[dice.choice(shopper.held_out)]
-        elapsed, answer = await client.click_to_answer(shopper.user_id, product.product_id)
+        try:
+            elapsed, answer = await client.click_to_answer(shopper.user_id, product.product_id)
+        except DependencyDown as error:
+            # Whoever looks at the demo may stop a part of it: the console says which, and shoppers come back.
+            console.print(f"{shopper.user_id} got no answer: {error}", markup=False)
+            await asyncio.sleep(AWAY_SECONDS)
+            continue
         best = answer.products[0].title if answer.products else "nothing"
         console.print(f"{shopper.user_id} clicked [bold]{product.title}[/bold] → {best} [dim]({elapsed:.1f} ms)[/dim]")
         await asyncio.sleep(seconds_between)

@@ -32,7 +32,10 @@ class _Ways(TyperGroup):
     """The ways of measuring by name; a folder in a name's place is a shop's own."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] not in self.commands and Path(args[0]).is_dir():
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            if not Path(args[0]).is_dir():
+                ways = ", ".join(self.commands)
+                raise ConfigurationError(f"{args[0]}: there is no such folder, and no such way of measuring ({ways})")
             args = ["shop", *args]
         return super().resolve_command(ctx, args)
 
@@ -64,12 +67,24 @@ SUITES = {
 }
 
 
+_QUESTIONS = {
+    "hm": "H&M: the next purchase, by modality and fusion.",
+    "pictures": "Pictures of one class near each other; words near theirs.",
+    "tiktok": "TikTok's products: held-out choices, DiffMM's split.",
+    "beauty": "Amazon Beauty: the last product, S3-Rec's protocol.",
+    "sports": "Amazon Sports: the same.",
+    "toys": "Amazon Toys: the same.",
+    "sentiment": "Whether a review praises or complains.",
+    "search": "Whether words and pictures find their product.",
+}
+
+
 @app.callback()
 def root() -> None:
     """A group, so that each way of measuring is a command of its own."""
 
 
-@app.command("live", help="What a running system answers to the held-out users of hm_week5core.")
+@app.command("live", help="What a running system answers to H&M's held-out users.")
 def live(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The data set, with its splits.")],
     target: Annotated[str, typer.Option(metavar="HOST:PORT", help="A running Recommend where train is imported.")] = "",
@@ -124,7 +139,7 @@ def _suite_command(name: str) -> None:
     """Add `freshet evaluate NAME`."""
     suite = SUITES[name]
 
-    @app.command(name, help=f"{suite.folder}: {suite.protocol}.")
+    @app.command(name, help=f"{_QUESTIONS[name]}\n\nData set {suite.folder}; {suite.protocol}.")
     def run(
         data: Annotated[
             Path, typer.Option(envvar="FRESHET_DATASETS", help="The folder that holds the data sets.")
@@ -140,7 +155,7 @@ def _suite_command(name: str) -> None:
 
 @app.command(
     "shop",
-    help="Your own data, in the folder that `freshet train --data` reads; `freshet evaluate DIR` does the same.",
+    help="Your own data: `freshet evaluate DIR` does the same.\n\nDIR is a folder as `freshet train --data` reads it.",
 )
 def shop(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Holds products.jsonl and interactions.")],

@@ -20,7 +20,7 @@ from rich.progress import Progress
 from freshet import bootstrap, tracing
 from freshet.adapters.kafka import ensure_topics
 from freshet.codec.tokens import write_token
-from freshet.errors import InvalidInput
+from freshet.errors import ConfigurationError, InvalidInput
 from freshet.ingest import hm
 from freshet.ingest.files import STANDARD_INPUT, Format, format_of, read_rows
 from freshet.ingest.mapping import Columns, What, read_columns
@@ -33,20 +33,37 @@ from freshet.settings import Settings
 publish_app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Publish products, reviews or interactions from files."
 )
-import_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Publish a known data set.")
+import_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Publish a known data set: products and purchases."
+)
 ERRORS_SHOWN = 50
 BULK_LINGER_MS = 20.0
 
 Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="JSON Lines, CSV or Parquet, also .gz; - is stdin.")]
 FormatOption = Annotated[Format | None, typer.Option("--format", help="Default: by the file's name; stdin: jsonl.")]
-MapOption = Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is a field.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="The same for every row.")]
+MapOption = Annotated[
+    list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Take a field from a column of another name.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="A field's value where the file has no column for it."),
+]
 MappingOption = Annotated[
-    Path | None, typer.Option("--mapping", metavar="TOML", help="A file with tables [columns] and [constants].")
+    Path | None,
+    typer.Option("--mapping", metavar="TOML", help="What --map and --set say, as tables [columns] and [constants]."),
 ]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is applied, and answers count it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="End with a summary as one JSON object.")]
+
+
+_FIELDS = {
+    What.PRODUCTS: "\n\nFields: product_id, title, description, brand, categories, price, currency, available, image, "
+    "attributes.NAME (docs/api.md, Product).",
+    What.REVIEWS: "\n\nFields: review_id, product_id, user_id, rating, text, event_time (docs/api.md, Review).",
+    What.INTERACTIONS: "\n\nFields: user_id, product_id, kind (VIEW, CLICK, PURCHASE, …), value, session_id, "
+    "event_time, event_id, attribution_token (docs/api.md, Interaction).",
+}
 
 
 class Dates(StrEnum):
@@ -56,7 +73,7 @@ class Dates(StrEnum):
     RECENT = "recent"
 
 
-@publish_app.command("products", help="One product per row: a row replaces the whole product.")
+@publish_app.command("products", help=f"One product per row: a row replaces the whole product.{_FIELDS[What.PRODUCTS]}")
 def publish_products(
     files: Files,
     format: FormatOption = None,
@@ -72,7 +89,7 @@ def publish_products(
     _publish_files(files, format, chosen, patch, strict, wait, as_json)
 
 
-@publish_app.command("reviews", help="One review per row.")
+@publish_app.command("reviews", help=f"One review per row.{_FIELDS[What.REVIEWS]}")
 def publish_reviews(
     files: Files,
     format: FormatOption = None,
@@ -87,7 +104,7 @@ def publish_reviews(
     _publish_files(files, format, chosen, False, strict, wait, as_json)
 
 
-@publish_app.command("interactions", help="One interaction per row.")
+@publish_app.command("interactions", help=f"One interaction per row.{_FIELDS[What.INTERACTIONS]}")
 def publish_interactions(
     files: Files,
     format: FormatOption = None,
@@ -210,6 +227,9 @@ def _publish_files(
     console = Console(stderr=True, highlight=False)
     settings = Settings()
     formats = [format_of(name, format) for name in files]
+    for name in files:
+        if name != STANDARD_INPUT and not Path(name).exists():
+            raise ConfigurationError(f"{name}: there is no such file")
     unused: dict[str, None] = {}
 
     def sources() -> Iterator[Source]:

@@ -46,7 +46,10 @@ def product(
     words: Words = WORDS_LEAST,
     picture: Picture = PICTURE_LEAST,
 ) -> None:
-    """One product: facts, what changed last, what is near by each modality, where they disagree, its duplicates."""
+    """One product: its facts, its neighbours, its duplicates.
+
+    Also what changed last, what is near by each modality, and where modalities disagree.
+    """
     settings = Settings()
     manifest = bootstrap.model_manifest(settings)
     with closing(bootstrap.catalog_store(settings, manifest.model_version)) as store:
@@ -73,7 +76,10 @@ def duplicates(
     picture: Picture = PICTURE_LEAST,
     most: Annotated[int, typer.Option(min=1, help="Stop after so many pairs.")] = 100_000,
 ) -> None:
-    """Near-identical products of the whole catalogue: by their words, and by their pictures where both have one."""
+    """Near-identical products of the whole catalogue.
+
+    By their words, and by their pictures where both have one.
+    """
     settings = Settings()
     manifest = bootstrap.model_manifest(settings)
     console = Console(stderr=True, highlight=False)
@@ -100,6 +106,9 @@ def duplicates(
         document = {"model_version": manifest.model_version, "pairs": written, "groups": groups, "complete": complete}
         print(json.dumps(document, indent=2))
         return
+    if not pairs:
+        console.print("No near-identical products.")
+        return
     table = Table(title=f"{len(pairs):,} pairs in {len(groups):,} groups", title_justify="left")
     table.add_column("products")
     table.add_column("", justify="right")
@@ -117,7 +126,10 @@ def prices(
         float, typer.Option("--spreads", min=1.0, help="Least distance, in spreads of what is expected.")
     ] = OUT_OF_LINE,
 ) -> None:
-    """Prices out of line with what words and pictures let expect, of the whole catalogue; the strangest first."""
+    """Prices out of line, the strangest first.
+
+    Of the whole catalogue, judged by what words and pictures let expect.
+    """
     settings = Settings()
     manifest = bootstrap.model_manifest(settings)
     head = manifest.price_head()

@@ -47,7 +47,11 @@ def up(
     ] = ",".join(COMPONENTS),
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when all is healthy.")] = False,
 ) -> None:
-    """Start Kafka, Triton, Milvus, the workers and the services; stop them with Ctrl-C or `freshet local down`."""
+    """Start everything: Kafka, Triton, Milvus, workers and services.
+
+    Ctrl-C or `freshet local down` stops it. A model is needed: `freshet demo` or `freshet train` makes one, and
+    FRESHET_MODEL_DIR says where it is.
+    """
     home = _home(data_dir)
     if detach:
         _up_detached(home, components)
@@ -75,7 +79,10 @@ def status(
     data_dir: DataDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show every component. Exit code 0: all healthy; 1: not all, or nothing runs."""
+    """Show every component: state, address, since when.
+
+    Exit code 0: all healthy; 1: not all, or nothing runs.
+    """
     home = _home(data_dir)
     found = read_status(home)
     if as_json:
@@ -122,7 +129,7 @@ def logs(
 
 @app.command()
 def down(data_dir: DataDir = None) -> None:
-    """Stop everything, in order; also what a killed supervisor left behind."""
+    """Stop everything, also what a killed supervisor left."""
     home = _home(data_dir)
     found = read_status(home)
     if found is None:

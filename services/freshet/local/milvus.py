@@ -104,7 +104,8 @@ class MilvusHealth:
             raise DependencyDown("milvus", str(error.details())) from error
         if answer.status.error_code or answer.status.code:
             raise DependencyDown("milvus", answer.status.reason)
-        return f"{len(answer.collection_names)} collections"
+        number = len(answer.collection_names)
+        return f"{number} {'collection' if number == 1 else 'collections'}"
 
     def close(self) -> None:
         if self._channel is not None:

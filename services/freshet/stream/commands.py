@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -26,13 +27,10 @@ from freshet.stream import dead_letters as letters
 from freshet.stream.lag import PartitionLag, worker_status, worker_topics
 from freshet.telemetry import configure_logging
 
-worker_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a stream worker.", rich_markup_mode=None)
-lag_app = typer.Typer(add_completion=False, help="How far each worker is behind.", rich_markup_mode=None)
+worker_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Run a stream worker.")
+lag_app = typer.Typer(add_completion=False, help="How far each worker is behind.")
 dead_letters_app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    help="List, show and replay what could not be read.",
-    rich_markup_mode=None,
+    add_completion=False, no_args_is_help=True, help="List, show and replay what could not be read."
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -44,9 +42,21 @@ class WorkerName(StrEnum):
     ALL = "all"
 
 
-@worker_app.callback(invoke_without_command=True)
-def worker(name: Annotated[WorkerName, typer.Argument(help="Which one; all: each in a process of its own.")]) -> None:
-    """Apply a topic's records until it is told to stop (SIGTERM or Ctrl-C)."""
+@worker_app.command()
+def worker(
+    name: Annotated[
+        WorkerName,
+        typer.Argument(
+            help="catalog: products and reviews into vectors; index: vectors into Milvus; profiles: interactions into "
+            "profiles; all: each of them in a process of its own."
+        ),
+    ],
+) -> None:
+    """Apply records from Kafka until told to stop (SIGTERM or Ctrl-C).
+
+    Several of a kind share the partitions of its topics. Where Kafka, the database and Triton are is said by
+    FRESHET_KAFKA_URL, FRESHET_DATABASE_URL, FRESHET_ENCODER_URL, FRESHET_INDEX_URL and FRESHET_MODEL_DIR.
+    """
     settings = Settings()
     configure_logging(settings, f"worker-{name}")
     if name is WorkerName.ALL:
@@ -118,7 +128,10 @@ def _supervise(names: Sequence[str], metrics_port: int) -> int:
 
 @lag_app.command()
 def lag(as_json: Json = False) -> None:
-    """Compare what the database has applied with the ends of the topics in Kafka."""
+    """How far each worker is behind, partition by partition.
+
+    Compares what the database has applied with the ends of the topics in Kafka; no worker needs to run.
+    """
     settings = Settings()
     store = bootstrap.profile_store(settings)
     try:
@@ -132,9 +145,9 @@ def lag(as_json: Json = False) -> None:
 
 
 def _print_lag(rows: Sequence[PartitionLag]) -> None:
-    table = Table()
-    for column in ("worker", "topic", "partition", "applied", "end", "lag (records)"):
-        table.add_column(column, justify="left" if column in ("worker", "topic") else "right")
+    table = Table(box=SIMPLE, pad_edge=False)  # A topic's name fits 80 columns.
+    for column in ("worker", "topic", "partition", "applied", "end", "waiting"):
+        table.add_column(column, justify="left" if column in ("worker", "topic") else "right", no_wrap=True)
     for row in rows:
         numbers = (row.partition, row.applied_offset, row.end_offset, row.lag_records)
         table.add_row(row.worker, row.topic, *(f"{number:,}" for number in numbers))
@@ -156,9 +169,9 @@ def list_letters(
     if as_json:
         print(json.dumps([_described(letter) for letter in chosen]))
         return
-    table = Table()
+    table = Table(box=SIMPLE, pad_edge=False)
     for column in ("letter", "reason", "from", "worker", "detail"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for letter in chosen:
         source = letter.message.source
         origin = f"{source.topic}/{source.partition}/{source.offset}"

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from freshet.console.findings import Health, findings
+import inspect
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from freshet.console import findings as console_findings
+from freshet.console.findings import AWAY_PAGES, Health, findings
 from freshet.console.history import HOUR_STEPS, History
 from freshet.console.lag import Member, Movement, Row, Topic, first_waiting, rows_of, summary
 from freshet.domain.progress import Progress
@@ -61,11 +67,19 @@ def test_records_that_kafka_has_deleted_do_not_wait() -> None:
     assert first_waiting(750, 0, 745) is None
 
 
-def test_work_that_nobody_moves_for_ten_seconds_is_a_stall() -> None:
+def test_work_that_nobody_moves_for_some_seconds_is_a_stall() -> None:
     movement = Movement()
-    seen = [rows(700, 745, written_ms=NOW_MS, movement=movement, now=now) for now in (100.0, 109.9, 110.0, 123.0)]
+    seen = [rows(700, 745, written_ms=NOW_MS, movement=movement, now=now) for now in (100.0, 104.9, 105.0, 123.0)]
     assert [row.stalled for row in seen] == [False, False, True, True]
     assert seen[-1].still_seconds == 23.0
+    # A batch that waits for encoders or for the index may take longer.
+    for worker in ("catalog", "index"):
+        assert [replace(row, worker=worker).stalled for row in seen] == [
+            False,
+            False,
+            False,
+            True,
+        ]
 
 
 def test_one_applied_record_ends_a_stall() -> None:
@@ -86,11 +100,13 @@ def test_a_stalled_worker_is_named_with_how_long_how_much_and_what_to_do() -> No
     movement = Movement()
     rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=0.0)
     row = rows(0, 1_204, written_ms=NOW_MS - 23_000, movement=movement, now=23.0)
-    healths = [Health("profiles", "healthy", logs=True)]
+    healths = [Health("profiles", "healthy", logs=True, pid=4711)]
     (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
     assert found.level == "red"
     assert found.title == "profiles has not moved for 23 s while 1,204 records wait."
-    assert found.next == "look at `freshet local logs profiles`"
+    assert found.next.startswith("look at `freshet local logs profiles`: it says what it waits for")
+    assert "kill -9 4711" in found.next
+    assert found.cost.startswith("What shoppers did since then does not count")
 
 
 def test_a_stalled_worker_that_is_stopped_is_one_finding_and_not_two() -> None:
@@ -101,6 +117,55 @@ def test_a_stalled_worker_that_is_stopped_is_one_finding_and_not_two() -> None:
     (found,) = findings(healths, [summary("profiles", [row], 0.0, 0.0)], {}, supervised=True)
     assert found.title == "profiles has not moved for 11 s while 1 record waits: it is stopped."
     assert "freshet local up" in found.next
+
+
+def test_a_stalled_partition_that_nobody_owns_says_so() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), owner=None, still_seconds=9.0)
+    (found,) = findings([Health("profiles", "healthy")], [summary("profiles", [row], 0.0, 0.0)], {}, supervised=None)
+    assert found.title == "profiles has not moved for 9.0 s while 7 records wait: nobody owns their partitions."
+    assert "start it again" in found.next
+
+
+def test_a_worker_that_waits_for_something_that_is_away_names_it_and_is_not_to_be_ended() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), worker="catalog", still_seconds=12.0)
+    healths = [Health("triton", "unhealthy", "it does not answer", logs=True), Health("catalog", "healthy", pid=4711)]
+    triton, catalog = findings(healths, [summary("catalog", [row], 0.0, 0.0)], {}, supervised=True)
+    assert triton.title == "triton is unhealthy: it does not answer."
+    assert catalog.title == "catalog has not moved for 12 s while 7 records wait: it waits for triton."
+    assert catalog.next == "mend triton first; catalog then goes on by itself"
+
+
+def test_processes_of_two_models_are_told() -> None:
+    (found,) = findings([], [], {}, supervised=None, models=["m1", "m2"])
+    assert found.title == "Processes work with 2 models: m1 and m2."
+    assert findings([], [], {}, supervised=None, models=["m1"]) == []
+
+
+def test_every_page_that_is_named_is_there() -> None:
+    pages = {path.stem for path in (Path(__file__).parents[3] / "docs" / "runbooks").glob("*.md")}
+    named = {*AWAY_PAGES.values()}
+    source = inspect.getsource(console_findings)
+    named |= set(re.findall(r'page="([\w-]+)"', source)) | {"stalled", "models-differ"}
+    assert named <= pages
+    assert len(named) >= 9
+
+
+def test_answers_that_came_early_follow_from_what_is_wrong_already() -> None:
+    row = replace(rows(0, 7, written_ms=NOW_MS), still_seconds=9.0)
+    flow = {"late": 1}
+    red, early = findings([], [summary("profiles", [row], 0.0, 0.0)], flow, supervised=None)
+    assert (red.level, early.title[:14]) == ("red", "1 answer came ")
+    assert early.next == "mend what is named above: they follow from it"
+    (alone,) = findings([], [], flow, supervised=None)
+    assert "which worker takes long" in alone.next
+
+
+def test_a_worker_that_has_applied_nothing_yet_is_not_said_to_gain_or_to_lose() -> None:
+    row = replace(rows(0, 3_000, written_ms=NOW_MS - 6_000), worker="catalog", still_seconds=6.0)
+    one = summary("catalog", [row], 40.0, 0.0)
+    (found,) = findings([], [one], {}, supervised=None)
+    assert found.level == "amber"
+    assert "start another worker" not in found.next
 
 
 def test_a_worker_that_gains_says_how_long_it_needs() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -79,7 +80,25 @@ def test_kubernetes_schemas_hold(objects: Objects) -> None:
         except kubernetes_validate.ValidationError as error:
             pytest.fail(f"{kind} {name}: {error}")
         checked.add(kind)
-    assert checked == {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service", "ServiceAccount"}
+    assert checked == {
+        "ConfigMap",
+        "Deployment",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+    }
+
+
+def test_the_alerts_and_dashboards_are_those_that_are_tested(objects: Objects) -> None:
+    rules = objects["PrometheusRule", "freshet"]
+    assert rules["spec"] == yaml.safe_load((ROOT / "deploy" / "prometheus" / "freshet.rules.yml").read_text())
+    assert rules["metadata"]["labels"]["release"] == "monitoring"
+    for name in ("lag", "serving"):
+        held = objects["ConfigMap", f"freshet-dashboard-{name}"]
+        assert held["metadata"]["labels"]["grafana_dashboard"] == "1"
+        shown = json.loads(held["data"][f"freshet-{name}.json"])
+        assert shown == json.loads((ROOT / "deploy" / "grafana" / f"{name}.json").read_text())
 
 
 def test_a_wrong_field_is_told() -> None:
@@ -244,14 +263,14 @@ def test_recommend_fetches_pictures_to_search_by_only_when_it_is_allowed_to() ->
 
 
 def test_the_operators_resources_are_there_when_asked_for_and_absent_otherwise(objects: Objects) -> None:
-    theirs = {"Kafka", "KafkaNodePool", "Cluster", "Milvus", "PodMonitor"}
+    theirs = {"Kafka", "KafkaNodePool", "Cluster", "Milvus", "PodMonitor", "PrometheusRule"}
     assert theirs <= {kind for kind, _ in objects}
     own = (
         "--set", "images.worker=w,images.recommend=r,model.volume.emptyDir.medium=", "--set",
         "kafka.bootstrapServers=k:9092,index.url=milvus://m:19530,database.existingSecret=s,keda.enabled=false",
     )  # fmt: skip
     plain = [each for each in yaml.safe_load_all(rendered(*own)) if each]
-    assert not (theirs | {"ScaledObject"}) & {each["kind"] for each in plain}
+    assert not (theirs | {"ScaledObject", "ConfigMap"}) & {each["kind"] for each in plain}
     workers = [
         each for each in plain if each["kind"] == "Deployment" and each["metadata"]["name"] == "freshet-profiles"
     ]

@@ -58,6 +58,12 @@ def test_our_processes_run_as_nobody_on_a_file_system_that_they_cannot_write(nam
     assert {name.split("__")[0] for name in service["environment"]} <= known
 
 
+def test_triton_writes_nothing_but_its_scratch() -> None:
+    triton = SERVICES["triton"]
+    assert (triton["user"], triton["read_only"], triton["cap_drop"]) == ("1000:1000", True, ["ALL"])
+    assert triton["tmpfs"] == ["/tmp"]
+
+
 def test_nothing_secret_has_a_default() -> None:
     for line in TEXT.splitlines():
         if "PASSWORD" in line or "TOKEN" in line:

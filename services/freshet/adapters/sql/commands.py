@@ -15,9 +15,7 @@ from freshet.adapters.sql.tables import APPLIED_OFFSETS, METADATA
 from freshet.errors import ConfigurationError
 from freshet.settings import Settings
 
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, help="Look at and upgrade the database."
-)
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at and upgrade the database.")
 
 Url = Annotated[str, typer.Option("--url", help="Default: FRESHET_DATABASE_URL.", show_default=False)]
 
@@ -34,7 +32,7 @@ def upgrade(url: Url = "") -> None:
 def status(
     url: Url = "", as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Say which revision the database is at, how much it holds and how far each worker has come.
+    """Say its revision, what it holds, how far workers came.
 
     Exit code 1 when the database is not at the newest revision.
     """
@@ -66,10 +64,11 @@ def _told(found: dict[str, Any]) -> str:
     lines = [f"{found['database']}: revision {found['revision'] or 'none'}, newest is {found['newest']}"]
     if found["revision"] != found["newest"]:
         lines.append("Run `freshet db upgrade`.")
-    lines += [f"  {table:<16} {rows:>12,} rows" for table, rows in found.get("rows", {}).items()]
+    lines += [f"  {table:<18} {rows:>12,} rows" for table, rows in found.get("rows", {}).items()]
     lines += [
         f"  {row['worker']} has applied {row['topic']}/{row['partition']} up to offset {row['next_offset']}"
         for row in found.get("applied", ())
+        if not row["topic"].startswith("(")  # A worker's own counters are no topics.
     ]
     return "\n".join(lines)
 

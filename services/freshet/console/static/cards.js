@@ -4,7 +4,7 @@ import { picture } from "./api.js";
 import { h, put } from "./dom.js";
 import { price } from "./format.js";
 
-const NAMED = 2; // the largest parts are named below the bar, all of them in its title
+const NAMED = 2; // the largest parts are named below the bar, and all of them once it is asked for the rest
 
 export const shown = (product) => product.title || product.id;
 
@@ -18,7 +18,7 @@ export function card(on, mayChange) {
   const small = h("small");
   const why = h("p", { class: "why" });
   const bar = h("div", { class: "parts-bar", "aria-hidden": "true" });
-  const legend = h("p", { class: "legend" });
+  const legend = h("button", { class: "legend", type: "button", "aria-expanded": "false", onclick: () => legend.setAttribute("aria-expanded", String(legend.getAttribute("aria-expanded") !== "true")) });
   const look = h("button", { class: "look", type: "button", disabled: !on || !(mayChange || on.looking), title: !on ? "" : on.looking ? "Products like this one" : "Click, as a shopper would", onclick: () => on?.click(product) },
     shot, h("span", { class: "words" }, title, small));
   const act = (name, text, about, changes) => on[name] && h("button", { class: "plain", type: "button", title: about, disabled: changes && !mayChange, onclick: () => on[name](product) }, text);
@@ -34,7 +34,7 @@ export function card(on, mayChange) {
     badge.className = said === "new" ? "badge" : "badge moved";
     node.classList.toggle("new", said === "new");
     put(title, shown(given));
-    put(small, [given.brand, price(given.price, given.currency), given.rating === null ? "" : `★ ${given.rating.toFixed(1)}`].filter(Boolean).join(" · "));
+    put(small, [given.brand, price(given.price, given.currency), given.rating === null ? "" : `★\u00a0${given.rating.toFixed(1)}`].filter(Boolean).join(" · "));
     put(why, given.reason);
     showParts(bar, legend, given.contributions, most);
   };
@@ -56,5 +56,6 @@ function showParts(bar, legend, contributions, most) {
   const number = (value) => value.toFixed(Math.abs(value) < 0.1 ? 3 : 2);
   bar.title = [`score ${number(total)}`, ...contributions.map(([name, value]) => `${name} ${number(value)}`)].join("\n");
   legend.title = bar.title;
-  legend.replaceChildren(...parts.slice(0, NAMED).map(([name, value]) => h("span", { class: `m-${name}` }, `${name} ${number(value)}`)));
+  const rest = contributions.length - NAMED;
+  legend.replaceChildren(...contributions.map(([name, value]) => h("span", { class: `m-${name}` }, `${name} ${number(value)}`)), ...(rest > 0 ? [h("span", { class: "more" }, `+${rest}`)] : []));
 }

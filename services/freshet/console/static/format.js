@@ -6,12 +6,12 @@ const NONE = "–";
 export const count = (value) => (value === null || value === undefined ? NONE : whole.format(value));
 
 // "1 answer", "2 answers".
-export const counted = (value, noun) => `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+export const counted = (value, noun, many = `${noun}s`) => `${count(value)} ${value === 1 ? noun : many}`;
 
 export function seconds(value) {
   if (value === null || value === undefined) return NONE;
   if (value === 0) return "0 s";
-  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 9.95) return `${value.toFixed(1)} s`;
   if (value < 100) return `${value.toFixed(0)} s`;
   if (value < 6000) return `${(value / 60).toFixed(0)} min`;
   return value < 172800 ? `${(value / 3600).toFixed(0)} h` : `${(value / 86400).toFixed(0)} d`;

@@ -1,20 +1,27 @@
 // The last hour of one partition, or of one worker, with axes; and what a narrow screen leaves out of the table.
 
 import { h, put, svg } from "./dom.js";
-import { count, rate, seconds } from "./format.js";
+import { count, latency, rate, seconds } from "./format.js";
 
 const NARROW = matchMedia("(max-width: 700px)");
 const HEIGHT = 150;
 const LEFT = 58;
 const BOTTOM = 22;
 const TOP = 10;
-const CHARTS = [
+export const LAG = [
   { series: "behind", title: "Seconds behind", say: seconds, least: 2 },
   { series: "waiting", title: "Records waiting", say: count, least: 4 },
   { series: "rate", title: "Records applied per second", say: rate, least: 4 },
 ];
+const TIMES = [
+  { series: "p50", title: "Median", say: latency, least: 0.01 },
+  { series: "p99", title: "99th percentile", say: latency, least: 0.01 },
+];
+export const FRESHNESS = TIMES;
+export const ANSWERS = [...TIMES, { series: "rate", title: "Answers per second", say: rate, least: 4 }];
 
 let open = null;
+let shown = LAG;
 let read = { end: 0, step: 10, series: {} };
 
 const dialog = h("dialog", { class: "hour", onclick: (event) => event.target === dialog && dialog.close(), onclose: () => { open = null; } });
@@ -24,9 +31,10 @@ const charts = h("div", {});
 dialog.append(h("header", {}, title, h("button", { class: "plain", type: "button", onclick: () => dialog.close() }, "Close")), facts, charts);
 document.body.append(dialog);
 
-// `name` begins the names of its series; `told` are pairs of what else there is to say.
-export function openHour(name, heading, told) {
+// `name` begins the names of its series, `which` are its charts; `told` are pairs of what else there is to say.
+export function openHour(name, heading, told, which) {
   open = name;
+  shown = which;
   put(title, heading);
   tellFacts(told);
   drawAll();
@@ -43,7 +51,7 @@ function tellFacts(told) {
 }
 
 function drawAll() {
-  charts.replaceChildren(...CHARTS.filter((chart) => read.series[`${open} ${chart.series}`]).map((chart) => drawn(chart, read.series[`${open} ${chart.series}`])));
+  charts.replaceChildren(...shown.filter((chart) => read.series[`${open} ${chart.series}`]).map((chart) => drawn(chart, read.series[`${open} ${chart.series}`])));
 }
 
 function drawn({ title: heading, say, least }, values) {

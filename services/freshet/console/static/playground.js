@@ -2,7 +2,7 @@
 
 import { get, mayChange, post } from "./api.js";
 import { h, keyed, put } from "./dom.js";
-import { clock, milliseconds, percent } from "./format.js";
+import { clock, counted, milliseconds, percent } from "./format.js";
 import { card, shown } from "./cards.js";
 import { buildSearch } from "./search.js";
 
@@ -12,6 +12,8 @@ const BASES = {
   CATALOGUE: "the catalogue's newest: nobody has clicked yet",
 };
 const CHIPS = 6;
+const ASK_AGAIN = 5_000;
+const NARROW = matchMedia("(max-width: 860px)");
 const VERBS = { CLICK: "Clicked", HIDE: "Hid", LIKE: "Liked" };
 const NAMES = { published: "published", applied: "applied", answered: "answered" };
 const root = document.getElementById("playground");
@@ -21,37 +23,39 @@ let parts = null;
 export function openPlayground() {
   if (parts) return;
   parts = build();
-  invent();
+  invent(false);
 }
 
 function build() {
   const user = h("input", { id: "user", maxlength: "256", autocomplete: "off", spellcheck: "false", list: "shoppers", "aria-label": "Shopper id",
-    onchange: () => begin(user.value.trim()) });
+    onchange: () => begin(user.value.trim(), true) });
   const shoppers = h("datalist", { id: "shoppers" });
   const latest = h("div", { class: "chips" });
-  const known = h("div", { class: "panel known", hidden: true });
+  const interests = h("div", {});
+  const known = h("details", { class: "panel known", hidden: true, open: !NARROW.matches }, h("summary", {}, h("h2", {}, "Interests", h("small", {}))), interests);
   const sliders = h("div", {});
   const withdrawn = h("ul", { class: "withdrawn" });
   const told = h("div", { class: "panel told", "aria-live": "polite" });
   const grid = h("div", { class: "grid" });
-  const basis = h("div", { class: "panel basis" });
+  const basis = h("div", { class: "panel basis", hidden: true });
   const similar = h("dialog", { class: "similar", onclick: (event) => event.target === similar && similar.close() });
-  const weights = h("div", { class: "panel sliders" }, h("h2", {}, "Weights", h("button", { class: "plain", type: "button", onclick: resetWeights }, "Reset")), sliders);
+  const weights = h("details", { class: "panel sliders", open: !NARROW.matches }, h("summary", {}, h("h2", {}, "Weights", h("button", { class: "plain", type: "button", onclick: (event) => { event.preventDefault(); resetWeights(); } }, "Reset"))), sliders);
   const gone = h("div", { class: "panel", hidden: true }, h("h2", {}, "Withdrawn"), withdrawn);
   const list = h("div", {}, told, grid, basis);
-  const search = buildSearch({ openSimilar, showing: (searching) => { list.hidden = weights.hidden = searching; } });
+  const search = buildSearch({ openSimilar, showing: (searching) => { list.hidden = weights.hidden = searching; if (searching) reveal(); } });
+  const outcome = h("div", { class: "outcome" }, search.results, list);
   root.append(
     h("div", { class: "play" },
       h("div", { class: "desk" },
         search.panel,
         h("div", { class: "panel" }, h("h2", {}, h("label", { for: "user" }, "Shopper")), user,
-          h("div", { class: "row" }, h("button", { type: "button", onclick: invent }, "Invent one"), h("button", { class: "main", type: "button", onclick: () => begin(user.value.trim()) }, "Ask")), latest, shoppers),
-        known, weights, gone),
-      h("div", {}, search.results, list)),
+          h("div", { class: "row" }, h("button", { type: "button", onclick: () => invent(true) }, "Invent one"), h("button", { class: "main", type: "button", onclick: () => begin(user.value.trim(), true) }, "Ask")), latest, shoppers),
+        weights, known, gone),
+      outcome),
     similar);
   readModalities(sliders);
   readShoppers(latest, shoppers);
-  return { leave: search.clear, user, known, sliders, told, grid, basis, similar, withdrawn, gone };
+  return { leave: search.clear, outcome, user, known, interests, sliders, told, grid, basis, similar, withdrawn, gone };
 }
 
 async function readModalities(sliders) {
@@ -68,32 +72,34 @@ async function readModalities(sliders) {
   }
 }
 
-// Whose events came last, to pick from. Nothing is offered when Kafka does not answer: the Stream says why.
+// Whose events came last, to pick from. While Kafka does not answer, which the Stream says, it is asked again.
 async function readShoppers(latest, listed) {
   const { shoppers } = await get("shoppers").catch(() => ({ shoppers: [] }));
+  if (!shoppers.length) return setTimeout(() => readShoppers(latest, listed), ASK_AGAIN);
   listed.append(...shoppers.map((name) => h("option", { value: name })));
-  if (shoppers.length) latest.append(h("small", {}, "seen last"), ...shoppers.slice(0, CHIPS).map((name) => h("button", { class: "chip", type: "button", title: name, onclick: () => { parts.user.value = name; begin(name); } }, name)));
+  latest.append(h("small", {}, "Shoppers who did something last"), ...shoppers.slice(0, CHIPS).map((name) => h("button", { class: "chip", type: "button", title: name, onclick: () => { parts.user.value = name; begin(name, true); } }, name)));
 }
 
 // Of the answer that is shown, and dropped with it when it was overtaken.
 async function showKnown(turn) {
-  const { known } = parts;
+  const { known, interests } = parts;
   try {
     const told = await get("shopper", { user: state.user });
-    if (turn === state.turn) known.replaceChildren(...describeKnown(told));
+    if (turn !== state.turn) return;
+    put(known.querySelector("small"), told.seen ? `${counted(told.seen, "product")} seen` : "");
+    interests.replaceChildren(...describeKnown(told));
   } catch (error) {
-    if (turn === state.turn) known.replaceChildren(h("h2", {}, "Interests"), h("p", { class: "note" }, error.message));
+    if (turn === state.turn) interests.replaceChildren(h("p", { class: "note" }, error.message));
   }
   known.hidden = false;
 }
 
-function describeKnown({ seen, interests, products }) {
-  const head = h("h2", {}, "Interests", h("small", {}, `${seen} seen`));
-  if (!products.length) return [head, h("p", { class: "note" }, "Nothing is known of this shopper yet.")];
+function describeKnown({ interests, products }) {
+  if (!products.length) return [h("p", { class: "note" }, "Nothing is known of this shopper yet.")];
   const most = Math.max(...interests.map((one) => Math.abs(one.share)), 1e-9);
   const lines = interests.map((one) => h("li", { class: one.share < 0 ? "away" : "" }, h("span", { title: one.name }, one.name), h("span", { class: "track" }, h("i")), h("span", { class: "value" }, percent(one.share))));
   lines.forEach((line, place) => { line.querySelector("i").style.width = `${(100 * Math.abs(interests[place].share)) / most}%`; });
-  return [head, h("ul", { class: "bars" }, ...lines), h("h3", {}, "What weighs most"),
+  return [h("ul", { class: "bars" }, ...lines), h("h3", {}, "What weighs most"),
     h("ul", { class: "touches" }, ...products.map((one) => h("li", { class: one.weight < 0 ? "away" : "" }, h("span", { title: one.id }, one.title || one.id), h("small", {}, one.kind.toLowerCase().replaceAll("_", " ")))))];
 }
 
@@ -119,17 +125,25 @@ function weigh(name, value) {
   pending = setTimeout(() => ask(value === 1 ? `${name} counts as the model has it` : value === 0 ? `${name} is switched off` : `${name} counts ${value} times`), 120);
 }
 
-function invent() {
+function invent(wanted) {
   const name = `guest-${Math.random().toString(36).slice(2, 8)}`;
   parts.user.value = name;
-  begin(name);
+  begin(name, wanted);
 }
 
-function begin(user) {
+// On a narrow screen the answer is below what asked for it.
+function reveal() {
+  if (NARROW.matches) parts.outcome.scrollIntoView({ block: "start" });
+}
+
+// `wanted`: a person asked for it, and is to see it.
+function begin(user, wanted = false) {
   if (!user) return tell("Type a shopper's id, or invent one");
   parts.leave();
+  if (wanted) reveal();
   state.user = user;
   state.list = null;
+  tell(`Asking for ${user} …`);
   return ask("");
 }
 
@@ -197,7 +211,7 @@ function tellChange(answer, what, { before, fresh, left, moved }) {
 }
 
 function tell(text, bad = false) {
-  parts.told.replaceChildren(h("p", { class: bad ? "problem" : "what" }, text));
+  parts.told.replaceChildren(h("p", { class: bad ? "problem" : "what" }, text, ...(bad ? [" ", h("a", { href: "#stream" }, "The Stream says what is wrong.")] : [])));
 }
 
 function showCards(products, ranks) {
@@ -236,6 +250,7 @@ function showBasis(answer) {
     ["Interactions applied", offsets(fresh.interactions)],
     ["Representations read", offsets(fresh.representations)],
   ];
+  parts.basis.hidden = false;
   parts.basis.replaceChildren(h("h2", {}, "What this answer is true of"), h("dl", {}, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
     ...(mayChange ? [] : [h("p", { class: "note" }, "Looking only: open the address that was printed, with #token=…, to click, hide and withdraw.")]));
 }

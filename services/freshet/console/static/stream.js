@@ -1,10 +1,11 @@
-// The Stream section: one sentence, four tiles, every partition, every part.
+// The Stream section: one sentence, four tiles, how fresh answers are, every partition, every part.
 
 import { h, keyed, mark, put, withCode } from "./dom.js";
 import { count, counted, latency, rate, seconds } from "./format.js";
-import { openHour, readHour } from "./hour.js";
+import { showFresh } from "./fresh.js";
+import { ANSWERS, LAG, openHour, readHour } from "./hour.js";
 import { draw, spark } from "./spark.js";
-import { showAnswers, showWork } from "./panels.js";
+import { showAnswers, showStores, showWork } from "./panels.js";
 
 const TILES = [
   { key: "catalog", name: "catalog", what: "products and reviews → vectors" },
@@ -22,22 +23,28 @@ export function showHistory(read) {
 }
 
 export function showLost(error) {
+  mark(find("stream"), "stale", true);
   if (error.status === 401) return headline("red", "This page needs its token.", "Next: open the address that was printed when the console started, with `#token=…`.");
   return headline("red", "The console does not answer.", `${error.message}. If it has ended, start it again: \`freshet console\`, or \`freshet local up\`.`);
 }
 
 export function showSnapshot(shot) {
+  mark(find("stream"), "stale", false);
   showState(shot);
   showTiles(shot);
+  showFresh(find("fresh"), shot, hour);
   showRows(shot);
   showParts(shot);
   showAnswers(find("answers"), shot);
   showWork(find("work"), shot);
+  showStores(find("stores"), shot);
 }
 
-function headline(level, title, below) {
+function headline(level, title, below, cost = "") {
   mark(find("state"), "level", level);
   put(find("headline"), title);
+  put(find("cost"), cost);
+  find("cost").hidden = !cost;
   const line = find("subline");
   if (line.dataset.said !== below) {
     line.dataset.said = below;
@@ -46,9 +53,11 @@ function headline(level, title, below) {
   document.title = level === "green" ? "Freshet" : `${level === "red" ? "● " : ""}${title} – Freshet`;
 }
 
+const nextOf = (found) => `${found.next}.${found.page ? ` More: \`docs/runbooks/${found.page}.md\`` : ""}`;
+
 function showState(shot) {
   const [worst, ...others] = shot.findings;
-  if (worst) headline(worst.level, worst.title, `Next: ${worst.next}.`);
+  if (worst) headline(worst.level, worst.title, `Next: ${nextOf(worst)}`, worst.cost);
   else {
     const products = shot.flow.mirror_products;
     const served = products === null ? "" : `, ${counted(products, "product")} served`;
@@ -58,13 +67,16 @@ function showState(shot) {
     find("findings"),
     others,
     (found) => `${found.about} ${found.level}`,
-    () => h("li", {}, h("b"), h("p")),
+    () => h("li", {}, h("b"), h("p", { class: "cost" }), h("p")),
     (node, found) => {
       mark(node, "level", found.level);
       put(node.children[0], found.title);
-      if (node.dataset.said !== found.next) {
-        node.dataset.said = found.next;
-        node.children[1].replaceChildren(h("span", {}, "Next:"), ...withCode(found.next));
+      put(node.children[1], found.cost);
+      node.children[1].hidden = !found.cost;
+      const next = nextOf(found);
+      if (node.dataset.said !== next) {
+        node.dataset.said = next;
+        node.children[2].replaceChildren(h("span", {}, "Next:"), ...withCode(next));
       }
     },
   );
@@ -81,7 +93,7 @@ function showTiles(shot) {
     TILES,
     (tile) => tile.key,
     (tile) =>
-      h("article", { class: "tile" }, h("h2", {}, tile.key === "recommend" ? tile.name : h("button", { class: "bare", type: "button", title: "The last hour", onclick: () => openHour(tile.key, tile.name, []) }, tile.name)), h("p", { class: "what" }, tile.what), h("p", { class: "figure" }, h("span"), h("small")),
+      h("article", { class: "tile" }, h("h2", {}, h("button", { class: "bare whole", type: "button", "aria-label": `${tile.name}: the last hour`, onclick: () => openTile(tile) }, tile.name)), h("p", { class: "what" }, tile.what), h("p", { class: "figure" }, h("span"), h("small")),
         h("p", { class: "beside" }), h("p", { class: "cost" }), h("span", { class: "peak" }), spark()),
     (node, tile) => {
       const [, , figure, beside, cost, peak, line] = node.children;
@@ -92,11 +104,13 @@ function showTiles(shot) {
   );
 }
 
+const openTile = (tile) => tile.key === "recommend" ? openHour("Recommend", "recommend: Recommend", [], ANSWERS) : openHour(tile.key, tile.name, [], LAG);
+
 // How old events are when they count, of the event that a worker's tile stands for, where there was one lately.
 function costOf(shot, name) {
   const wanted = { catalog: ["product", "review"], profiles: ["click", "view", "purchase"] }[name] ?? [];
   const row = wanted.map((event) => shot.flow.freshness.find((one) => one.event === event && one.recent)).find(Boolean);
-  return row ? `${row.event.replaceAll("_", " ")} counts in ${latency(row.p50)}, p99 ${latency(row.p99)}` : "";
+  return row ? `counts in ${latency(row.p50)}, p99 ${latency(row.p99)}` : "";
 }
 
 function showWorkerTile(shot, name, figure, beside, cost, peak, line) {
@@ -114,10 +128,11 @@ function showWorkerTile(shot, name, figure, beside, cost, peak, line) {
 function showAnswersTile(shot, figure, beside, peak, line) {
   const row = shot.flow.methods.find((method) => method.method === "Recommend");
   const quiet = row.p50 === null;
-  put(figure.children[0], quiet ? "quiet" : latency(row.p50));
-  put(figure.children[1], quiet ? "" : "median");
-  figure.classList.toggle("calm", quiet);
-  put(beside, quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
+  const away = levelOf(shot, "recommend") === "red";
+  put(figure.children[0], away ? "away" : quiet ? "quiet" : latency(row.p50));
+  put(figure.children[1], quiet || away ? "" : "median");
+  figure.classList.toggle("calm", quiet && !away);
+  put(beside, away ? "it gives no answers" : quiet ? "nobody asked in the last minute" : `p99 ${latency(row.p99)} · ${rate(row.rate)}/s`);
   const most = draw(line, hour.series["Recommend p99"] ?? [], 0.01);
   put(peak, most ? `peak p99 ${latency(most)}` : "");
 }
@@ -127,7 +142,10 @@ function showRows(shot) {
   put(find("rows-time"), age === null ? "nothing read yet" : age > STALE_SECONDS ? `as of ${seconds(age)} ago` : "");
   const behind = new Map(shot.findings.filter((found) => found.level === "amber").map((found) => [found.about, true]));
   let before = "";
-  const rows = shot.rows.map((row) => {
+  // What stands still comes first: else it may be below the screen.
+  const red = new Set(shot.rows.filter((row) => row.stalled).map((row) => row.worker));
+  const ordered = [...shot.rows.filter((row) => red.has(row.worker)), ...shot.rows.filter((row) => !red.has(row.worker))];
+  const rows = ordered.map((row) => {
     const first = before !== row.worker;
     const topic = `${row.worker} ${row.topic}`;
     before = row.worker;
@@ -151,7 +169,7 @@ function showRows(shot) {
       node.classList.toggle("first", row.first);
       const lag = row.waiting === 0;
       const texts = [
-        row.first ? row.worker : "",
+        null,
         row.firstOfTopic ? row.topic : "",
         row.partition,
         count(row.waiting),
@@ -161,7 +179,8 @@ function showRows(shot) {
         count(row.end),
         row.owner ? `${row.owner.name.replace(/-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "")} @ ${row.owner.host}` : "nobody",
       ];
-      texts.forEach((text, place) => put(node.children[place], text));
+      texts.forEach((text, place) => text !== null && put(node.children[place], text));
+      showGroup(node.children[0], row, shot.groups[row.worker]);
       showHourly(node.children[9], row, texts);
       node.children[3].classList.toggle("quiet", lag);
       node.children[4].classList.toggle("quiet", lag);
@@ -171,11 +190,18 @@ function showRows(shot) {
   );
 }
 
+// Worker and group stand once, beside the first of its partitions.
+function showGroup(cell, row, group) {
+  if (!cell.firstChild) cell.append(h("b"), h("small"));
+  put(cell.children[0], row.first ? row.worker : "");
+  put(cell.children[1], row.first && group ? `${group.name} · ${group.state.toLowerCase()} · ${counted(group.members, "member")}` : "");
+}
+
 function showHourly(cell, row, texts) {
   const name = `${row.worker} ${row.topic} ${row.partition}`;
   if (!cell.firstChild) cell.append(h("button", { class: "bare", type: "button", "aria-label": `The last hour of ${name}` }, spark()));
   const button = cell.firstChild;
-  button.onclick = () => openHour(name, `${row.worker}: ${row.topic}, partition ${row.partition}`, [["Waiting", texts[3]], ["Behind", texts[4]], ["Applied", texts[5]], ["Committed", texts[6]], ["End", texts[7]], ["Owner", texts[8]]]);
+  button.onclick = () => openHour(name, `${row.worker}: ${row.topic}, partition ${row.partition}`, [["Waiting", texts[3]], ["Behind", texts[4]], ["Applied", texts[5]], ["Committed", texts[6]], ["End", texts[7]], ["Owner", texts[8]]], LAG);
   const most = draw(button.firstChild, hour.series[`${name} behind`] ?? [], 2);
   button.title = most ? `at most ${seconds(most)} behind in the hour` : "The last hour";
 }
