@@ -387,8 +387,9 @@ def test_a_dead_letter_can_be_opened_as_text_and_replayed(page: Page, shop: Loca
     row.get_by_role("button").click()
     expect(page.locator("pre.payload")).to_have_text(payload)
     assert page.locator("dialog img").count() == 0
+    expect(page.locator("dialog .next")).to_contain_text("Next: Its bytes are no message of this topic.")
     page.screenshot(path=pictures / "letter.png")
-    page.click("dialog >> text=Replay")
+    page.locator("dialog.letter").get_by_role("button", name="Replay", exact=True).click()
     expect(page.locator("dialog footer")).to_contain_text(f"Published again as {place.topic}/{place.partition}/")
     page.click("dialog >> text=Close")
     page.screenshot(path=pictures / "letters.png")

@@ -62,5 +62,5 @@ def test_a_folder_without_products_is_named(tmp_path: Path) -> None:
 
 def test_what_is_neither_a_name_nor_a_folder_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [str(tmp_path / "nowhere")])
-    assert result.exit_code == 2
-    assert "nowhere" in result.output
+    assert isinstance(result.exception, ConfigurationError)
+    assert "nowhere: there is no such folder, and no such way of measuring (live, shop, hm" in str(result.exception)

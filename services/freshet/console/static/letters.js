@@ -6,6 +6,13 @@ import { count, moment } from "./format.js";
 
 const EVERY = 10_000;
 const AT_ONCE = 100;
+// What each reason means for whoever reads the letter, and what to do.
+const NEXT = {
+  UNREADABLE: "Its bytes are no message of this topic. Mend the publisher, and let it send the event again: a replay of these bytes comes back.",
+  INVALID: "It breaks a rule of the contract, named above. Mend the publisher, and let it send the event again; replay it if the rule was mended here.",
+  IMAGE: "The product was applied without its picture. Mend the picture or its address and publish the product again; replay it if the picture's server was only away.",
+  TOO_LARGE: "It is larger than the limit named above. Publish it smaller; replay it if the limit was raised.",
+};
 const root = document.getElementById("letters");
 const state = { reason: "", read: { reasons: {}, letters: [] } };
 let parts = null;
@@ -24,7 +31,7 @@ function build() {
   const all = h("button", { type: "button", hidden: true, onclick: () => replayShown(all) });
   const rows = h("tbody");
   const table = h("div", { class: "scroll" }, h("table", { class: "letters-table" },
-    h("thead", {}, h("tr", {}, ...["Letter", "Reason", "What was wrong", "From", "When"].map((head) => h("th", {}, head)))), rows));
+    h("thead", {}, h("tr", {}, ...["Letter", "Reason", "What was wrong", "From (topic/partition/offset)", "When"].map((head) => h("th", {}, head)))), rows));
   const empty = h("div", { class: "empty" }, h("b", {}, "No dead letters"), "Every record could be read and applied.");
   const dialog = h("dialog", { class: "letter", onclick: (event) => event.target === dialog && dialog.close() });
   root.append(
@@ -114,6 +121,7 @@ function fill(dialog, letter) {
   dialog.replaceChildren(
     h("header", {}, h("h2", {}, `Letter ${letter.name}`, h("small", {}, h("span", { class: "tag" }, letter.reason))), h("button", { class: "plain", type: "button", onclick: () => dialog.close() }, "Close")),
     h("p", { class: "detail" }, letter.detail),
+    h("p", { class: "next" }, h("b", {}, "Next: "), NEXT[letter.reason] ?? "Replay it once what was wrong is mended."),
     h("dl", {}, ...facts.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
     ...(letter.message ? [h("h3", {}, "Read as a message"), h("pre", {}, letter.message)] : []),
     h("h3", {}, "Payload", h("small", {}, letter.is_text ? size : `${size}, hexadecimal`)),
