@@ -12,7 +12,7 @@ import re
 import struct
 import unicodedata
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,14 +74,13 @@ INPUT_SIZES: Mapping[str, int] = {
 }
 """What inputs look like, as a model card tells it: a model serves only where it is the same."""
 
+K = TypeVar("K", bound=Hashable)
+
 _WORD = re.compile(r"[^\W_]+")
 _ASCII_BREAKS = "".join(letter if letter.isalnum() else " " for letter in map(chr, range(128)))
 """For `str.translate`: of ASCII, what is no word parts words."""
 # Scripts written without spaces: every character is a word of its own.
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
-
-
-K = TypeVar("K", str, tuple[str, str])
 
 
 def product_text(product: Product) -> str:
@@ -123,7 +122,7 @@ class _Remembered(dict[K, int]):
 
     def __init__(self, number: Callable[[K], int]) -> None:
         super().__init__()
-        self._number = number
+        self._number: Callable[[K], int] = number
 
     def __missing__(self, key: K) -> int:
         if len(self) >= REMEMBERED:
