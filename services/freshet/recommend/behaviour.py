@@ -126,7 +126,7 @@ class BehaviourReader:
     async def run(self) -> None:
         """Renew what is out of date, until cancelled."""
         while True:
-            await self._under_way.none()
+            await self._under_way.loaded()
             begun = time.monotonic()
             number, share = self._unsolved(), SHARE_AHEAD
             if number is None:

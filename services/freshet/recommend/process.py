@@ -50,8 +50,10 @@ log = structlog.get_logger()
 class Feeding:
     """Hands what a Reader's thread delivers to the mirror, in the event loop, one batch at a time."""
 
-    def __init__(self, mirror: Mirror, loop: asyncio.AbstractEventLoop, first_uses: tracing.FirstUses) -> None:
-        self._mirror, self._loop, self._first_uses = mirror, loop, first_uses
+    def __init__(
+        self, mirror: Mirror, under_way: UnderWay, loop: asyncio.AbstractEventLoop, first_uses: tracing.FirstUses
+    ) -> None:
+        self._mirror, self._under_way, self._loop, self._first_uses = mirror, under_way, loop, first_uses
         self._stopping = threading.Event()
 
     def deliver(self, records: Sequence[ReadRecord]) -> None:
@@ -62,6 +64,7 @@ class Feeding:
             # What was there at the start is as old as it is.
             told = self._mirror.filled.is_set()
             self._mirror.apply(records)
+            self._under_way.arrived(len(records))
             applied.set()
             if told:
                 measures.observe_freshness(records)
@@ -92,10 +95,10 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
     index = bootstrap.vector_index(settings, manifest.layout)
     producer = bootstrap.producer(settings)
     first_uses = tracing.FirstUses()
-    feeding = Feeding(mirror, loop, first_uses)
+    under_way = UnderWay()
+    feeding = Feeding(mirror, under_way, loop, first_uses)
     reader = Reader(settings.kafka_url, settings.topics.representations, feeding.deliver, failed=_reader_failed)
     at_least = AtLeast(reads, mirror, settings.topics)
-    under_way = UnderWay()
     pulse = Pulse(reads, mirror, under_way)
     recommender = Recommender(
         settings=settings.recommend,

@@ -91,7 +91,7 @@ class Retriever:
             if quiet < QUIET_SECONDS:
                 await asyncio.sleep(QUIET_SECONDS - quiet)
                 continue
-            await self._under_way.none()
+            await self._under_way.loaded()
             rows, begin = self._unknown(begin)
             if begin >= mirror.count and not len(rows):
                 begin = 0

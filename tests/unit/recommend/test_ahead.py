@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from freshet.domain.interactions import Kind
 from freshet.recommend import behaviour
+from freshet.recommend import under_way as under_way_module
 from freshet.recommend.under_way import UnderWay
 from freshet.v1 import recommendation_service_pb2 as pb
 
@@ -91,6 +93,21 @@ async def test_work_ahead_gives_way_to_requests_but_not_for_ever() -> None:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     await waiting
+
+
+async def test_work_ahead_waits_until_a_catalogue_is_loaded(monkeypatch: Any) -> None:
+    monkeypatch.setattr(under_way_module, "LOADED_SECONDS", 0.05)
+    under_way = UnderWay()
+    under_way.arrived(1)
+    await asyncio.wait_for(under_way.loaded(), 60.0)
+    begun = time.monotonic()
+    under_way.arrived(under_way_module.MANY)
+    await under_way.none()
+    waiting = asyncio.create_task(under_way.loaded())
+    await asyncio.sleep(0)
+    under_way.arrived(under_way_module.MANY)
+    await asyncio.wait_for(waiting, 60.0)
+    assert time.monotonic() - begun >= 0.05
 
 
 async def test_a_request_that_failed_is_under_way_no_more(shop: Any) -> None:
