@@ -49,6 +49,6 @@ class UnderWay:
 
     async def loaded(self) -> None:
         """Wait until no catalogue is being loaded, and then as `none`."""
-        while (left := self._loading_until - time.monotonic()) > 0.0:
+        while (left := self._loading_until - time.monotonic()) > 0.0:  # noqa: ASYNC110 - time is what is waited for
             await asyncio.sleep(left)
         await self.none()
