@@ -28,7 +28,7 @@ from freshet.representation import preprocessing as pre
 from freshet.representation.commands import RANKING
 from freshet.representation.evaluation import Known, known
 from freshet.representation.evaluation import scores as ranking_scores
-from freshet.representation.neighbours import UNORDERED, NeighbourRules
+from freshet.representation.neighbours import UNORDERED, NeighbourRules, NeighbourTables
 from freshet.representation.words import text_table
 
 Report = Callable[[str], None]
@@ -74,11 +74,18 @@ def user_items(name: str, regularisation: float) -> Callable[[Path, Report], lis
         models: dict[str, Scores] = {
             "popularity": popularity(test.known),
             "ease": ease(test.known, regularisation),
-            "freshet": lambda begin, end: tables.scores(histories[begin:end]).astype(np.float64),
+            "freshet, what is chosen together": _scores(tables, histories, content_weight=0.0),
+            "freshet, what is alike": _scores(tables, histories, behaviour_weight=0.0),
+            "freshet": _scores(tables, histories),
         }
         return [Row(model, _judged(scores, test, 20, "recall", report, model)) for model, scores in models.items()]
 
     return run
+
+
+def _scores(tables: NeighbourTables, histories: Sequence[NDArray[np.int64]], **weights: float) -> Scores:
+    weighed = replace(tables, rules=replace(tables.rules, **weights))  # type: ignore[arg-type]
+    return lambda begin, end: weighed.scores(histories[begin:end]).astype(np.float64)
 
 
 def sequences(name: str) -> Callable[[Path, Report], list[Row]]:

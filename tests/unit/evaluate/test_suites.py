@@ -60,7 +60,8 @@ def test_user_item_files_become_matrices(tmp_path: Path) -> None:
     assert test.targets.nonzero()[1].tolist() == [0, 3]
     assert test.features["image"].shape == (4, 6)
     rows = user_items("shop", 1.0)(tmp_path, lambda _: None)
-    assert [row.model for row in rows] == ["popularity", "ease", "freshet"]
+    parts = ["freshet, what is chosen together", "freshet, what is alike"]
+    assert [row.model for row in rows] == ["popularity", "ease", *parts, "freshet"]
     assert all(0.0 <= value <= 1.0 for row in rows for value in row.metrics.values())
 
 
