@@ -1,7 +1,7 @@
 """Suites over published data: the split that the published figures use, the models, and what each reaches on test.
 
-All tuning was done on validation, for TikTok also on
-choices hidden from train (docs/decisions/0022). Every row of a suite is computed in the same run. Imports `models` and this room.
+All tuning was done on validation, for TikTok also on choices hidden from train (docs/decisions/0022). Every row of a
+suite is computed in the same run. Imports `models` and this room.
 """
 
 from __future__ import annotations
