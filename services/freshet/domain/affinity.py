@@ -35,7 +35,7 @@ class AffinityRules:
     An affinity of `typical` stays as it is; with `sharpness` 0 all do.
     """
 
-    neighbours: int = 96
+    neighbours: int = 64
     words: float = 6.0
     ridge: float = 50.0
     sharpness: float = 0.3
