@@ -22,6 +22,23 @@ KINDS = {"coat": (200, 30, 30), "scarf": (30, 200, 30), "boot": (30, 30, 200), "
 
 @pytest.fixture(scope="session")
 def shop() -> TrainingData:
+    return _shop([Review(f"r{i}", f"p{i}", 1.0 + i % 5, f"a good {i}", Version(1, i)) for i in range(0, 40, 3)])
+
+
+@pytest.fixture(scope="session")
+def rated_shop() -> TrainingData:
+    """The same shop where stars can be learned: many reviews, and each kind has its own."""
+    stars = {kind: 2.0 + place for place, kind in enumerate(KINDS)}
+    return _shop(
+        [
+            Review(f"r{i}-{n}", f"p{i}", stars[list(KINDS)[i % 4]], f"number {n} of {i}", Version(1, 30 * i + n))
+            for i in range(40)
+            for n in range(30)
+        ]
+    )
+
+
+def _shop(reviews: list[Review]) -> TrainingData:
     generator = np.random.default_rng(0)
     products, interactions = [], []
     for i in range(40):
@@ -39,7 +56,6 @@ def shop() -> TrainingData:
             )
         )
         interactions += [(f"u{i % 4}-{i % 3}", f"p{i}")]
-    reviews = [Review(f"r{i}", f"p{i}", 1.0 + i % 5, f"a good {i}", Version(1, i)) for i in range(0, 40, 3)]
     return training_data(products, interactions, reviews, Path())
 
 

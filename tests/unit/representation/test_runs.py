@@ -297,9 +297,11 @@ def test_losses_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
-def test_every_loss_falls_when_it_alone_is_minimised(shop: TrainingData, options: TrainingOptions, name: str) -> None:
+def test_every_loss_falls_when_it_alone_is_minimised(
+    rated_shop: TrainingData, options: TrainingOptions, name: str
+) -> None:
     alone = options.model_copy(update={"losses": {name: 1.0}, "epochs": 8, "modality_dropout": 0.3})
-    losses = train(shop, alone).losses
+    losses = train(rated_shop, alone).losses
     assert losses[-1] < losses[0]
 
 
