@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,7 @@ RANKING: dict[str, float] = {
     "trending": 0.0,
     "untried": 3.0,
     "untried_affinity": 3.0,
+    "sharpness": 0.3,
 }
 """Chosen on the validation split of H&M's week (docs/decisions/0010, 0011, 0024)."""
 CHOICES = {
@@ -43,10 +45,12 @@ CHOICES = {
     "terms": (0.3,),
     "trending": (0.02, 0.1),
 }
-CATALOGUE: dict[str, float] = {**RANKING, "untried": 1.0, "untried_affinity": 1.0}
-"""What the search on any other catalogue begins with: what a new product is worth there is for its data to say."""
+CATALOGUE: dict[str, float] = {**RANKING, "untried": 1.0, "untried_affinity": 1.0, "sharpness": 0.0}
+"""What the search on any other catalogue begins with: what a new product is worth there, and how much one loud product
+counts more than many, is for its data to say."""
 CATALOGUE_CHOICES = {
     "behaviour": (10.0, 30.0, 300.0),
+    "sharpness": (0.3,),
     "trending": (0.1, 0.2),
     "joint": (0.5, 1.0),
     "text": (0.2,),
@@ -207,15 +211,18 @@ def weigh(
     choices: Mapping[str, Sequence[float]],
 ) -> tuple[dict[str, float], Quality]:
     """The best ranking weights of `choices`, beginning with `ranking`, and what they reach on held-out purchases."""
-    from freshet.domain.affinity import AffinityRules
+    from freshet.domain.affinity import AffinityRules, affinity_rules
     from freshet.domain.scoring import ranking_weights
     from freshet.representation import evaluation
 
     layout = options.sizes.layout("trained")
-    catalogue = evaluation.known(layout, trained.vectors(), held.users, held.items, AffinityRules())
-    judged = held.sample(JUDGED, options.seed)
+    vectors, judged = trained.vectors(), held.sample(JUDGED, options.seed)
+
+    @cache
+    def known(rules: AffinityRules) -> evaluation.Known:
+        return evaluation.known(layout, vectors, held.users, held.items, rules)
 
     def judge(values: Mapping[str, float]) -> Quality:
-        return evaluation.quality(catalogue, ranking_weights(values), judged)
+        return evaluation.quality(known(affinity_rules(values)), ranking_weights(values), judged)
 
     return evaluation.search(judge, ranking, choices)

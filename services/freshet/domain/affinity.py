@@ -19,6 +19,7 @@ between the mean and the largest: one product that speaks loudly for a candidate
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,18 +28,21 @@ from scipy import linalg
 
 from freshet.domain.representations import Matrix
 
+SHARPNESS = "sharpness"
+"""Its name in a model's manifest."""
+
 
 @dataclass(frozen=True, slots=True)
 class AffinityRules:
     """`neighbours` is the size of N, `words` is a, in shoppers; `ridge` is λ.
 
-    An affinity of `typical` stays as it is; with `sharpness` 0 all do.
+    An affinity of `typical` stays as it is; with `sharpness` 0 all do. What is best differs between catalogues.
     """
 
     neighbours: int = 64
     words: float = 6.0
     ridge: float = 50.0
-    sharpness: float = 0.3
+    sharpness: float = 0.0
     typical: float = 0.05
 
     def strength(self, together: NDArray[np.float64], likeness: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -50,6 +54,11 @@ class AffinityRules:
         if len(strength) <= self.neighbours:
             return np.arange(len(strength))
         return np.sort(np.argpartition(-strength, self.neighbours - 1)[: self.neighbours])
+
+
+def affinity_rules(values: Mapping[str, float]) -> AffinityRules:
+    """Rules from plain names, as a model's manifest holds them beside its ranking weights."""
+    return AffinityRules(sharpness=float(values.get(SHARPNESS, 0.0)))
 
 
 def affinities(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from freshet.domain.affinity import AffinityRules
+from freshet.domain.affinity import affinity_rules
 from freshet.domain.representations import Modality
 from freshet.domain.scoring import RankingWeights, ranking_weights
 from freshet.evaluate.held_out import HeldOut, read_held_out
@@ -135,7 +135,7 @@ def _known(week: _Week, vectors: NDArray[np.float32], data: TrainingData) -> Kno
         vectors,
         data.users,
         data.items,
-        AffinityRules(),
+        affinity_rules(RANKING),
         len(week.held.targets),
     )
 

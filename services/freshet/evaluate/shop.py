@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from freshet.domain.affinity import AffinityRules
+from freshet.domain.affinity import affinity_rules
 from freshet.domain.scoring import RankingWeights, ranking_weights
 from freshet.errors import ConfigurationError
 from freshet.evaluate.metrics import Quality, Scores, ease, from_scores, mean_quality, popularity, tf_idf, tf_idf_rows
@@ -78,7 +78,7 @@ def _trained(data: TrainingData, held: Held, seed: int) -> dict[str, Quality]:
     options, inner = TrainingOptions(seed=seed), held_out_last(data)
     trained = train(data if inner is None else without_targets(data, inner), options)
     ranking = CATALOGUE if inner is None else weigh(trained, options, inner, CATALOGUE, CATALOGUE_CHOICES)[0]
-    catalogue = known(options.sizes.layout("suite"), trained.vectors(), held.users, held.items, AffinityRules())
+    catalogue = known(options.sizes.layout("suite"), trained.vectors(), held.users, held.items, affinity_rules(ranking))
     seen, asked = _seen(data, held)[held.target_users], held.target_users
     whole = ranking_weights(ranking)
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from freshet.domain.affinity import AffinityRules
+from freshet.domain.affinity import affinity_rules
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.domain.scoring import RankingWeights
 from freshet.evaluate import sentiment
@@ -126,7 +126,7 @@ def hm_week(directory: Path, report: Report) -> list[Row]:
     vectors = np.stack([table[row].sum(axis=0) for row in tokens])
     vectors[:, 256:] = neighbours.unit_rows(vectors[:, 256:])
     report("solving affinities")
-    catalogue = known(layout, vectors, users, items, AffinityRules())
+    catalogue = known(layout, vectors, users, items, affinity_rules(RANKING))
     words = RankingWeights({Modality.TEXT: 1.0, Modality.TERMS: 0.0}, behaviour=0.0, trending=0.0)
     report("fitting EASE")
     models: dict[str, Scores] = {

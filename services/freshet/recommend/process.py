@@ -19,7 +19,7 @@ import uvloop
 
 from freshet import bootstrap, garbage, tracing
 from freshet.adapters.kafka import Reader, ReadRecord, topic_bounds
-from freshet.domain.affinity import AffinityRules
+from freshet.domain.affinity import affinity_rules
 from freshet.domain.scoring import ranking_weights
 from freshet.domain.searching import SearchWeights
 from freshet.errors import DependencyDown, FreshetError
@@ -104,7 +104,7 @@ async def serve(settings: Settings, heartbeat: Heartbeat, *, share_port: bool, a
         settings=settings.recommend,
         profile_settings=settings.profiles,
         weights=ranking_weights(manifest.ranking),
-        affinity=AffinityRules(),
+        affinity=affinity_rules(manifest.ranking),
         mirror=mirror,
         reads=reads,
         index=index,
