@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from freshet.domain.affinity import AffinityRules, affinities
+from freshet.domain.affinity import AffinityRules, affinities, affinity_rules
 from freshet.representation.evaluation import affinity_table
 
 
@@ -108,3 +108,8 @@ def test_one_product_that_speaks_loudly_counts_more_than_two_that_speak_half_as_
         return float(found.sum())
 
     assert affinity(8.0) > 2.0 * affinity(4.0) > 0.0
+
+
+def test_how_sharp_affinities_are_comes_with_the_model_and_a_card_without_it_changes_none() -> None:
+    assert affinity_rules({"text": 1.0, "sharpness": 0.3}) == AffinityRules(sharpness=0.3)
+    assert affinity_rules({"text": 1.0}).sharpness == 0.0
