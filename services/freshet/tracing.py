@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from freshet.domain.progress import Position
@@ -135,15 +134,12 @@ def serving(method: str, metadata: Any) -> AbstractContextManager[Any]:
     return _tracer.start_as_current_span(method, context=parent, kind=SpanKind.SERVER)
 
 
-def publishing(
-    topic: str, headers: Headers, publish: Callable[[Headers], Future[Position]], cause: Position | None = None
-) -> Future[Position]:
-    """Call `publish` with headers that carry the trace. `cause`: the event of the batch in hand that this is due to."""
-    if _tracer is None or (made := _publishes(_tracer, topic, cause)) is None:
+def publishing(topic: str, headers: Headers, publish: Callable[[Headers], Future[T]]) -> Future[T]:
+    """Call `publish` with headers that carry the trace."""
+    if _tracer is None:
         return publish(headers)
-    future = publish(_carrying(headers, made))
-    future.add_done_callback(partial(_confirmed, [made]))
-    return future
+    made = _publishes(_tracer, topic)
+    return _until_confirmed([made], publish(_carrying(headers, made)))
 
 
 def publishing_all(
@@ -152,28 +148,25 @@ def publishing_all(
     publish: Callable[[Sequence[Headers]], Future[T]],
     causes: Sequence[Position | None],
 ) -> Future[T]:
-    """`publishing` of many: `publish` is called once, with each record's headers."""
+    """Call `publish` once, with each record's headers. `causes`: the events of the batch in hand that these are due to;
+    a record carries a trace where its cause is traced."""
     if _tracer is None:
         return publish(headers)
-    made = [None if cause is None else _publishes(_tracer, topic, cause) for cause in causes]
-    future = publish(
-        [each if span is None else _carrying(each, span) for each, span in zip(headers, made, strict=True)]
-    )
-    future.add_done_callback(partial(_confirmed, [span for span in made if span is not None]))
-    return future
-
-
-def _publishes(tracer: Tracer, topic: str, cause: Position | None) -> Span | None:
-    """The span of a record's way to Kafka; None where its cause is not traced."""
     from opentelemetry import trace
+
+    traced = _events.get() or {}
+    causing = [None if cause is None else traced.get((cause.topic, cause.partition, cause.offset)) for cause in causes]
+    made = [
+        None if event is None else _publishes(_tracer, topic, trace.set_span_in_context(event)) for event in causing
+    ]
+    carried = [each if span is None else _carrying(each, span) for each, span in zip(headers, made, strict=True)]
+    return _until_confirmed([span for span in made if span is not None], publish(carried))
+
+
+def _publishes(tracer: Tracer, topic: str, parent: Context | None = None) -> Span:
+    """The span of a record's way to Kafka."""
     from opentelemetry.trace import SpanKind
 
-    parent = None
-    if cause is not None:
-        event = (_events.get() or {}).get((cause.topic, cause.partition, cause.offset))
-        if event is None:
-            return None
-        parent = trace.set_span_in_context(event)
     attributes = {"messaging.system": "kafka", "messaging.destination.name": topic}
     return tracer.start_span(f"publish {topic}", context=parent, kind=SpanKind.PRODUCER, attributes=attributes)
 
@@ -182,14 +175,18 @@ def _carrying(headers: Headers, made: Span) -> Headers:
     return [*(pair for pair in headers if pair[0] != HEADER), (HEADER, _traceparent(made))]
 
 
-def _confirmed(spans: Sequence[Span], done: Future[Any]) -> None:
+def _until_confirmed(spans: Sequence[Span], future: Future[T]) -> Future[T]:
     from opentelemetry.trace import Status, StatusCode
 
-    error = done.exception()
-    for made in spans:
-        if error is not None:
-            made.set_status(Status(StatusCode.ERROR, str(error)))
-        made.end()
+    def confirmed(done: Future[T]) -> None:
+        error = done.exception()
+        for made in spans:
+            if error is not None:
+                made.set_status(Status(StatusCode.ERROR, str(error)))
+            made.end()
+
+    future.add_done_callback(confirmed)
+    return future
 
 
 def applying(worker: str, runs: Sequence[Run]) -> AbstractContextManager[None]:

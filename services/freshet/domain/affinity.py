@@ -28,9 +28,6 @@ from scipy import linalg
 
 from freshet.domain.representations import Matrix
 
-SHARPNESS = "sharpness"
-"""Its name in a model's manifest."""
-
 
 @dataclass(frozen=True, slots=True)
 class AffinityRules:
@@ -58,7 +55,7 @@ class AffinityRules:
 
 def affinity_rules(values: Mapping[str, float]) -> AffinityRules:
     """Rules from plain names, as a model's manifest holds them beside its ranking weights."""
-    return AffinityRules(sharpness=float(values.get(SHARPNESS, 0.0)))
+    return AffinityRules(sharpness=float(values.get("sharpness", 0.0)))
 
 
 def affinities(

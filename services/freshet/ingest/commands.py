@@ -23,7 +23,7 @@ from freshet.codec.tokens import write_token
 from freshet.errors import ConfigurationError, InvalidInput
 from freshet.ingest import hm
 from freshet.ingest.files import STANDARD_INPUT, Format, format_of, read_rows
-from freshet.ingest.mapping import Columns, What, read_columns
+from freshet.ingest.mapping import Columns, What, field_names, read_columns
 from freshet.ingest.publish import Source, Summary, events_of, publish_events
 from freshet.ingest.records import RecordWriter
 from freshet.ingest.sources import DAY_US, hm_interactions, hm_products
@@ -57,13 +57,9 @@ WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until it is appli
 JsonOption = Annotated[bool, typer.Option("--json", help="End with a summary as one JSON object.")]
 
 
-_FIELDS = {
-    What.PRODUCTS: "\n\nFields: product_id, title, description, brand, categories, price, currency, available, image, "
-    "attributes.NAME (docs/api.md, Product).",
-    What.REVIEWS: "\n\nFields: review_id, product_id, user_id, rating, text, event_time (docs/api.md, Review).",
-    What.INTERACTIONS: "\n\nFields: user_id, product_id, kind (VIEW, CLICK, PURCHASE, …), value, session_id, "
-    "event_time, event_id, attribution_token (docs/api.md, Interaction).",
-}
+def _help(what: What, rows: str) -> str:
+    message = {What.PRODUCTS: "Product", What.REVIEWS: "Review", What.INTERACTIONS: "Interaction with its kinds"}[what]
+    return f"{rows}\n\nFields: {field_names(what)} (docs/api.md, {message})."
 
 
 class Dates(StrEnum):
@@ -73,7 +69,7 @@ class Dates(StrEnum):
     RECENT = "recent"
 
 
-@publish_app.command("products", help=f"One product per row: a row replaces the whole product.{_FIELDS[What.PRODUCTS]}")
+@publish_app.command("products", help=_help(What.PRODUCTS, "One product per row: a row replaces the whole product."))
 def publish_products(
     files: Files,
     format: FormatOption = None,
@@ -89,7 +85,7 @@ def publish_products(
     _publish_files(files, format, chosen, patch, strict, wait, as_json)
 
 
-@publish_app.command("reviews", help=f"One review per row.{_FIELDS[What.REVIEWS]}")
+@publish_app.command("reviews", help=_help(What.REVIEWS, "One review per row."))
 def publish_reviews(
     files: Files,
     format: FormatOption = None,
@@ -104,7 +100,10 @@ def publish_reviews(
     _publish_files(files, format, chosen, False, strict, wait, as_json)
 
 
-@publish_app.command("interactions", help=f"One interaction per row.{_FIELDS[What.INTERACTIONS]}")
+@publish_app.command(
+    "interactions",
+    help=_help(What.INTERACTIONS, "One interaction per row."),
+)
 def publish_interactions(
     files: Files,
     format: FormatOption = None,

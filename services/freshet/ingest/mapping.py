@@ -49,6 +49,11 @@ _FIELDS: Mapping[What, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def field_names(what: What) -> str:
+    """The fields that a file's columns can be, as a list to read."""
+    return ", ".join(_FIELDS[what]) + (" and attributes.NAME" if what is What.PRODUCTS else "")
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which column holds which field; `constants` hold for every row. Fields left out have the column of their name.
@@ -66,8 +71,7 @@ class Columns:
                 self.what is What.PRODUCTS and name.startswith("attributes.") and name != "attributes."
             ):
                 raise ConfigurationError(
-                    f"{self.what.value} have no field {name!r}; there are {', '.join(_FIELDS[self.what])}"
-                    + (" and attributes.NAME" if self.what is What.PRODUCTS else "")
+                    f"{self.what.value} have no field {name!r}; there are {field_names(self.what)}"
                 )
 
     def column(self, name: str) -> str:

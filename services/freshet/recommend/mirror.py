@@ -83,7 +83,7 @@ class Mirror:
         """Event time of the row's newest change, microseconds."""
         self.changed_at = np.zeros(capacity, np.int64)
         """The value `changes` had once the row's last change was in."""
-        self.moved_at = 0
+        self._moved_at = 0
         """The highest value in `changed_at`."""
         self.logged_since = 0
         """`changed_since` knows everything after this value of `changes`."""
@@ -244,7 +244,7 @@ class Mirror:
     # --- what the index does not show yet
 
     def _unsettle(self, row: int) -> None:
-        self.changed_at[row] = self.moved_at = self.changes + 1
+        self.changed_at[row] = self._moved_at = self.changes + 1
         if len(self._log) == LOGGED_CHANGES:
             self.logged_since = self._log[0][0]
         self._log.append((self.changes + 1, row))
@@ -269,6 +269,13 @@ class Mirror:
         """Rows that changed after this value of `changes`, which is not below `logged_since`."""
         rows = {row for at, row in takewhile(lambda entry: entry[0] > change, reversed(self._log))}
         return np.fromiter(rows, np.intp, len(rows))
+
+    def unmoved(self, rows: NDArray[np.integer], change: int) -> NDArray[np.bool_]:
+        """Which of these rows have not changed after this value of `changes`."""
+        if self._moved_at <= change:
+            return np.ones(len(rows), np.bool_)
+        still: NDArray[np.bool_] = self.changed_at[rows] <= change
+        return still
 
     def unsettled(self) -> NDArray[np.intp]:
         """Rows that changed after what the index is known to show."""

@@ -200,10 +200,8 @@ class Retriever:
         chosen = []
         for near in found:
             rows = near.rows[near.rows < len(allowed)]
-            kept = allowed[rows]
-            if self._mirror.moved_at > near.at:
-                # What changed since is no longer where it was: it comes with the fresh ones.
-                kept &= self._mirror.changed_at[rows] <= near.at
+            # What changed since is no longer where it was: it comes with the fresh ones.
+            kept = allowed[rows] & self._mirror.unmoved(rows, near.at)
             chosen.append(rows[kept][: search.limit])
         fresh = self._mirror.changed_since(min(near.at for near in found))
         if search.asking is not None:
@@ -250,16 +248,12 @@ class Retriever:
     def _recall(self, row: int, least: int) -> Near | None:
         """What is remembered, where it is true still of at least so many near the row, or of all there are."""
         near = self._known(row)
-        if near is None or not (near.whole or self._unmoved(near) >= least):
+        if near is None:
+            return None
+        if not near.whole and np.count_nonzero(self._mirror.unmoved(near.rows, near.at)) < least:
             return None
         self._near.move_to_end(row)
         return near
-
-    def _unmoved(self, near: Near) -> int:
-        """How many of those near it are still where they were."""
-        if self._mirror.moved_at <= near.at:
-            return len(near.rows)
-        return int(np.count_nonzero(self._mirror.changed_at[near.rows] <= near.at))
 
     def _known(self, row: int) -> Near | None:
         """What is remembered, if the row is still where it was. Of those near it some may have changed."""

@@ -80,14 +80,14 @@ class RecommendationServicer(rpc.RecommendationServiceServicer):
         return await self._traced("SearchProducts", answer, context)
 
     async def _traced(self, method: str, answer: Callable[[], Awaitable[Response]], context: Context) -> Response:
-        if not tracing.on():
-            with self._under_way.one():
+        with self._under_way.one():
+            if not tracing.on():
                 return await _answered(method, answer, context)
-        begun_ns = time.time_ns()
-        with self._under_way.one(), tracing.serving(method, context.invocation_metadata()):
-            response = await _answered(method, answer, context)
-            self._first_uses.answered(method, [product.product_id for product in response.products], begun_ns)
-            return response
+            begun_ns = time.time_ns()
+            with tracing.serving(method, context.invocation_metadata()):
+                response = await _answered(method, answer, context)
+                self._first_uses.answered(method, [product.product_id for product in response.products], begun_ns)
+                return response
 
     def _seconds(self, context: Context, at_least: tuple[Any, ...], wait_seconds: float) -> float:
         """The caller's deadline; without one our own, which a wait that was asked for does not eat up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from freshet.codec import events
 from freshet.domain import products, reviews
@@ -24,33 +25,19 @@ def representations(
     vectors = [encoding.vector for encoding in encodings if encoding is not None]
     packed = zip(pack_all([[vector] for vector in vectors]), layout.present_all(vectors), strict=True)
     return [
-        _removed(row, layout)
+        _message(row, layout, removed=True)
         if encoding is None
         else _kept(row, layout, known.get(row.product_id) or products.product(row.state), *next(packed))
         for row, encoding in zip(rows, encodings, strict=True)
     ]
 
 
-def _removed(row: CatalogRow, layout: Layout) -> stream_pb2.Representation:
-    return stream_pb2.Representation(
-        product_id=row.product_id,
-        product_number=row.number,
-        model_version=layout.model_version,
-        event_time=events.timestamp(row.event_time_us),
-        source=_source(row),
-        removed=True,
-    )
-
-
 def _kept(
     row: CatalogRow, layout: Layout, product: Product, vector: bytes, present_segments: int
 ) -> stream_pb2.Representation:
-    return stream_pb2.Representation(
-        product_id=row.product_id,
-        product_number=row.number,
-        model_version=layout.model_version,
-        event_time=events.timestamp(row.event_time_us),
-        source=_source(row),
+    return _message(
+        row,
+        layout,
         vector=vector,
         present_segments=present_segments,
         title=product.title,
@@ -68,7 +55,16 @@ def _kept(
     )
 
 
-def _source(row: CatalogRow) -> stream_pb2.Position | None:
-    if row.source is None:
-        return None
-    return stream_pb2.Position(topic=row.source.topic, partition=row.source.partition, offset=row.source.offset)
+def _message(row: CatalogRow, layout: Layout, **facts: Any) -> stream_pb2.Representation:
+    """What every message says of its row, and these facts."""
+    source = None
+    if row.source is not None:
+        source = stream_pb2.Position(topic=row.source.topic, partition=row.source.partition, offset=row.source.offset)
+    return stream_pb2.Representation(
+        product_id=row.product_id,
+        product_number=row.number,
+        model_version=layout.model_version,
+        event_time=events.timestamp(row.event_time_us),
+        source=source,
+        **facts,
+    )
