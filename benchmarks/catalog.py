@@ -6,7 +6,8 @@ The peer makes the same calls of the same encoders for the same products, with n
 preprocessed beforehand. The products are on Kafka before the catalogue worker starts; our clock runs from its first
 applied batch, which is not counted, until the index has applied the last representation.
 Data: ../shared/data/hm_week5core (with pictures) and hm_full_tables (text and price); a set that is absent is left
-out and named.
+out and named. `ratio_to_bare_triton` is hm_week5core's with the default encoders, whose texts are read by words alone;
+`ratio_with_sentences` the same with MiniLM in 8 bits beside them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from benchmarks.models import model_folder
+from benchmarks.models import model_folder, sentences_model_folder
 from benchmarks.report import report
 from freshet import bootstrap
 from freshet.adapters.kafka import topic_bounds
@@ -47,6 +48,8 @@ CHUNK = 128
 AT_ONCE = 2
 BARE_PRODUCTS = 3_186
 STALLED_SECONDS = 120.0
+ALL = 10_000_000
+WORDS, SENTENCES = "words", "words and MiniLM int8"
 
 
 def main() -> None:
@@ -56,13 +59,20 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
-    for name, most in (("hm_week5core", 10_000_000), ("hm_full_tables", arguments.rows)):
+    for name, most, texts in (
+        ("hm_week5core", ALL, WORDS),
+        ("hm_week5core", ALL, SENTENCES),
+        ("hm_full_tables", arguments.rows, WORDS),
+    ):
         folder = DATA / name
         if not folder.is_dir():
             summary[f"left_out_{name}"] = "the data set is not there"
             continue
-        row, memory = measure(folder, most)
-        rows.append(row)
+        row, memory = measure(folder, most, model_folder() if texts == WORDS else sentences_model_folder())
+        rows.append({"data": name, "texts": texts} | row)
+        if texts == SENTENCES:
+            summary["ratio_with_sentences"] = row["ratio"]
+            continue
         summary.setdefault("ratio_to_bare_triton", row["ratio"])
         summary[name] = row
         summary["memory_mb"] = memory
@@ -71,12 +81,12 @@ def main() -> None:
     report("catalog", rows, summary, arguments.json)
 
 
-def measure(folder: Path, most: int) -> tuple[dict[str, Any], dict[str, int]]:
-    """One data set through a stack of its own. Returns its row, and each process's memory."""
+def measure(folder: Path, most: int, model: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """One data set through a stack of its own that serves `model`. Returns its row, and each process's memory."""
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory(prefix="freshet-catalog-") as home,
-        LocalStack(Path(home), {"model_dir": model_folder(), "log_level": "warning"}, usual_ports=False) as stack,
+        LocalStack(Path(home), {"model_dir": model, "log_level": "warning"}, usual_ports=False) as stack,
     ):
         settings = stack.settings
         stack.stop_component("catalog")
@@ -96,7 +106,6 @@ def measure(folder: Path, most: int) -> tuple[dict[str, Any], dict[str, int]]:
         indexed = asyncio.run(count(settings, published))
         memory = {name: resident_mb(stack, name) for name in stack.names}
     row = {
-        "data": folder.name,
         "products": left,
         "with_picture": sum(product.image is not None for product in sample),
         "indexed": indexed,

@@ -102,16 +102,21 @@ async def _through_triton(
     await encoders.canary()
     done, until = 0, 0.0
 
+    async def call() -> None:
+        if name == "fusion":
+            parts = {modality: np.asarray(inputs[modality.value], np.float32) for modality in card.ENCODED}
+            await encoders.fuse(parts, inputs["present"].astype(np.bool_))
+        else:
+            await encoders.encode(Modality(name), inputs)
+
     async def caller() -> None:
         nonlocal done
         while time.perf_counter() < until:
-            if name == "fusion":
-                parts = {modality: np.asarray(inputs[modality.value], np.float32) for modality in card.ENCODED}
-                await encoders.fuse(parts, inputs["present"].astype(np.bool_))
-            else:
-                await encoders.encode(Modality(name), inputs)
+            await call()
             done += ROWS
 
+    # The first call of a size lets the session take its memory: bare, it is not counted either.
+    await call()
     begun = time.perf_counter()
     until = begun + SECONDS
     await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))

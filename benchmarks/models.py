@@ -13,6 +13,7 @@ from benchmarks.report import DIRECTORY
 from freshet.errors import FreshetError
 from freshet.representation import manifest
 from freshet.representation.commands import train
+from freshet.representation.variants import variant
 from freshet.settings import Settings
 
 COLOURS = ("red", "blue", "green", "white", "black", "grey", "yellow", "pink")
@@ -27,9 +28,21 @@ def model_folder() -> Path:
     for folder in (Settings().model_dir.absolute(), home / "models" / "current"):
         if _is_read(folder):
             return folder
-    print("there is no model yet: one is trained on made-up products", file=sys.stderr)
+    return _trained(home, "words")
+
+
+def sentences_model_folder() -> Path:
+    """The same with MiniLM in 8 bits beside the words."""
+    home = DIRECTORY.absolute() / "sentences"
+    if not _is_read(home / "int8" / "current"):
+        variant(_trained(home, "minilm"), home / "int8", "int8")
+    return home / "int8" / "current"
+
+
+def _trained(home: Path, text: str) -> Path:
+    print("there is no such model yet: one is trained on made-up products", file=sys.stderr)
     _write_shop(home / "shop")
-    train(data=home / "shop", out=home / "models")
+    train(data=home / "shop", out=home / "models", text=text)
     return home / "models" / "current"
 
 

@@ -87,12 +87,8 @@ class Layout:
                 vector[self.slices[name]] = part / norm
         return vector
 
-    def present(self, vector: Vector) -> int:
-        """A bit per segment, the first is bit 0: set where the vector is not all zero."""
-        return self.present_all([vector])[0]
-
-    def present_all(self, vectors: Sequence[Vector]) -> list[int]:
-        """`present` of each."""
+    def present(self, vectors: Sequence[Vector]) -> list[int]:
+        """Of each vector a bit per segment, the first is bit 0: set where the segment is not all zero."""
         if not vectors:
             return []
         filled = np.logical_or.reduceat(np.stack(vectors) != 0.0, self.starts, axis=1)

@@ -58,24 +58,13 @@ def _search(directory: Path, report: Report) -> list[Row]:
 SUITES = {
     **RANKING_SUITES,
     "search": Suite(
+        "Whether words and pictures find their product.",
         "hm_week5core",
         "two or three words of a product's title or whole text, or its picture cut and compressed, find it among all; "
         "every third product; trained on train; ties count against",
         (),
         _search,
     ),
-}
-
-
-_QUESTIONS = {
-    "hm": "H&M: the next purchase, by modality and fusion.",
-    "pictures": "Pictures of one class near each other; words near theirs.",
-    "tiktok": "TikTok's products: held-out choices, DiffMM's split.",
-    "beauty": "Amazon Beauty: the last product, S3-Rec's protocol.",
-    "sports": "Amazon Sports: the same.",
-    "toys": "Amazon Toys: the same.",
-    "sentiment": "Whether a review praises or complains.",
-    "search": "Whether words and pictures find their product.",
 }
 
 
@@ -139,7 +128,7 @@ def _suite_command(name: str) -> None:
     """Add `freshet evaluate NAME`."""
     suite = SUITES[name]
 
-    @app.command(name, help=f"{_QUESTIONS[name]}\n\nData set {suite.folder}; {suite.protocol}.")
+    @app.command(name, help=f"{suite.question}\n\nData set {suite.folder}; {suite.protocol}.")
     def run(
         data: Annotated[
             Path, typer.Option(envvar="FRESHET_DATASETS", help="The folder that holds the data sets.")

@@ -45,8 +45,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Suite:
-    """`folder` is the data set's name; `published` are figures from elsewhere, with where they stand."""
+    """`question` is what it asks, in a line; `folder` the data set's name; `published` are figures from elsewhere,
+    with where they stand."""
 
+    question: str
     folder: str
     protocol: str
     published: tuple[Row, ...]
@@ -195,6 +197,7 @@ _S3REC = "leave-one-out: the last item is found among all, what came before is l
 
 SUITES: dict[str, Suite] = {
     "hm": Suite(
+        "H&M: the next purchase, by modality and fusion.",
         "hm_week5core",
         "P1: fitted on train; train and valid left out of every ranking; one test purchase a user; ties count against",
         (),
@@ -202,6 +205,7 @@ SUITES: dict[str, Suite] = {
         trained_models,
     ),
     "pictures": Suite(
+        "Pictures of one class near each other; words near theirs.",
         "grocery",
         "one catalogue of hm_week5core and grocery's val photographs is trained on; judged on what no training saw: "
         "a fifth of hm's designs, grocery's test and iconic pictures, clothing_cc0_test. Precision is of the same "
@@ -211,6 +215,7 @@ SUITES: dict[str, Suite] = {
         _trained_pictures,
     ),
     "tiktok": Suite(
+        "TikTok's products: held-out choices, DiffMM's split.",
         "diffmm_baby_tiktok",
         "fitted on trn; all items ranked for users of tst, trn left out; ties count against",
         (Row("DiffMM (published)", {"recall_at_20": 0.1129, "ndcg_at_20": 0.0456}),),
@@ -218,6 +223,7 @@ SUITES: dict[str, Suite] = {
     ),
     **{
         suite: Suite(
+            f"Amazon {suite.capitalize()}: the last product, S3-Rec's protocol.",
             "amazon_seq_s3rec",
             _S3REC,
             (Row("S3-Rec (published)", {"hr_at_10": hit, "ndcg_at_10": gain}),),
@@ -229,5 +235,5 @@ SUITES: dict[str, Suite] = {
             ("toys", "Toys_and_Games", 0.0700, 0.0376),
         )
     },
-    "sentiment": Suite("reviews", sentiment.PROTOCOL, (), reviews),
+    "sentiment": Suite("Whether a review praises or complains.", "reviews", sentiment.PROTOCOL, (), reviews),
 }

@@ -23,7 +23,7 @@ def representations(
     """
     encodings = [row.encoding if products.live(row.state) else None for row in rows]
     vectors = [encoding.vector for encoding in encodings if encoding is not None]
-    packed = zip(pack_all([[vector] for vector in vectors]), layout.present_all(vectors), strict=True)
+    packed = zip(pack_all([[vector] for vector in vectors]), layout.present(vectors), strict=True)
     return [
         _message(row, layout, removed=True)
         if encoding is None

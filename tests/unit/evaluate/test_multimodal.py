@@ -78,7 +78,7 @@ def test_seeds_are_for_models_that_are_trained() -> None:
         asked.append(seeds)
         return [("trained", {"hr_at_10": 0.5, "hr_at_10_sd": 0.25})]
 
-    suite = Suite("folder", "", (), lambda _, __: [Row("linear", {"hr_at_10": 0.25})], trained)
+    suite = Suite("", "folder", "", (), lambda _, __: [Row("linear", {"hr_at_10": 0.25})], trained)
     assert [row.model for row in suite.rows(Path(), lambda _: None, 0)] == ["linear"]
     rows = suite.rows(Path(), lambda _: None, 4)
     assert [_shown(row.metrics, "hr_at_10") for row in rows] == ["0.2500", "0.5000 ± 0.2500"]

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from catalog_line import Line, boot, event, manifest, price
 from numpy.typing import NDArray
 from prometheus_client import REGISTRY
-from test_catalog import Line, boot, event, manifest, price
 
 from freshet.domain.representations import Matrix, Modality
 from freshet.errors import DependencyDown, ModelMismatch
