@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +33,9 @@ RANKING: dict[str, float] = {
     "untried": 3.0,
     "untried_affinity": 3.0,
     "sharpness": 0.3,
+    "recency": 1.0,
 }
-"""Chosen on the validation split of H&M's week (docs/decisions/0010, 0011, 0024)."""
+"""Chosen on the validation split of H&M's week (docs/decisions/0010, 0011, 0024, 0026)."""
 CHOICES = {
     "behaviour": (50.0, 200.0, 400.0),
     "joint": (0.0, 0.3),
@@ -46,11 +46,12 @@ CHOICES = {
     "trending": (0.02, 0.1),
 }
 CATALOGUE: dict[str, float] = {**RANKING, "untried": 1.0, "untried_affinity": 1.0, "sharpness": 0.0}
-"""What the search on any other catalogue begins with: what a new product is worth there, and how much one loud product
-counts more than many, is for its data to say."""
+"""What the search on any other catalogue begins with: what a new product is worth there, how much one loud product
+counts more than many, and the last touched more than those before, is for its data to say."""
 CATALOGUE_CHOICES = {
     "behaviour": (10.0, 30.0, 300.0),
     "sharpness": (0.3,),
+    "recency": (0.8, 0.6),
     "trending": (0.1, 0.2),
     "joint": (0.5, 1.0),
     "text": (0.2,),
@@ -170,7 +171,7 @@ def train(
         if held is not None:
             progress.update(bar, description="judging")
             choices = (CHOICES if tune else {}) if places["hm"] is not None else CATALOGUE_CHOICES
-            ranking, found = weigh(trained, options, held, ranking, choices)
+            ranking, found = weigh_trained(trained, options, held, ranking, choices)
             metrics |= {"valid_hit_rate_10": found.hit_rate, "valid_ndcg_10": found.ndcg}
         progress.update(bar, description="export")
         manifest = export(trained, read, options, out, ranking, metrics, backend)
@@ -203,7 +204,7 @@ def _read(data: str | None, hm: str | None) -> tuple[TrainingData, Held | None]:
     return (without_targets(read, held), held) if held is not None else (read, None)
 
 
-def weigh(
+def weigh_trained(
     trained: Trained,
     options: TrainingOptions,
     held: Held,
@@ -211,18 +212,7 @@ def weigh(
     choices: Mapping[str, Sequence[float]],
 ) -> tuple[dict[str, float], Quality]:
     """The best ranking weights of `choices`, beginning with `ranking`, and what they reach on held-out purchases."""
-    from freshet.domain.affinity import AffinityRules, affinity_rules
-    from freshet.domain.scoring import ranking_weights
-    from freshet.representation import evaluation
+    from freshet.representation.evaluation import weigh
 
     layout = options.sizes.layout("trained")
-    vectors, judged = trained.vectors(), held.sample(JUDGED, options.seed)
-
-    @cache
-    def known(rules: AffinityRules) -> evaluation.Known:
-        return evaluation.known(layout, vectors, held.users, held.items, rules)
-
-    def judge(values: Mapping[str, float]) -> Quality:
-        return evaluation.quality(known(affinity_rules(values)), ranking_weights(values), judged)
-
-    return evaluation.search(judge, ranking, choices)
+    return weigh(layout, trained.vectors(), held.sample(JUDGED, options.seed), ranking, choices)

@@ -162,7 +162,8 @@ def decayed(
     count = len(touches)
     numbers = np.fromiter(touches, np.uint32, count)
     columns = np.array(list(touches.values()), dtype=np.float64).reshape(count, 3)
-    order = np.argsort(-columns[:, 1], kind="stable")
+    # At one moment, what arrived later is newer.
+    order = np.argsort(columns[:, 1], kind="stable")[::-1]
     # An event from the future (clocks differ) counts as one of now.
     ages = np.maximum(now_us - columns[:, 1], 0.0)
     weights = columns[:, 0] * np.exp2(-ages / half_life_us)

@@ -3,11 +3,12 @@
     score(j) = u_j ⟨taste, v_j⟩ + e_j Σ_i a_i (behaviour · B_ij + alike · W_ij) + trending · demand_j
     taste    = w ∘ ( Σ_i a_i v_i  −  aversion · min(1, Σ weight_n) · Σ_n b_n v_n )
 
-a_i are the square roots of the weights of what the shopper touched, as shares of their sum (a taste is an average of
-samples, and one purchase says less than four views do), b_n the same of what they disliked, w the modalities' weights,
-B_ij affinities by shoppers and W_ij by words (freshet.domain.affinity); what words add is a contribution of text. A
-score is linear in the vectors: one product of a matrix and a vector ranks any number of candidates, and a modality's
-contribution is its part of the sum (docs/decisions/0010).
+a_i are the square roots of the weights of what the shopper touched (a taste is an average of samples, and one purchase
+says less than four views do), each times recency^(how many products they touched since), as shares of their sum; b_n
+the same of what they disliked, without recency; w the modalities' weights, B_ij affinities by shoppers and W_ij by
+words (freshet.domain.affinity); what words add is a contribution of text. A score is linear in the vectors: one product
+of a matrix and a vector ranks any number of candidates, and a modality's contribution is its part of the sum
+(docs/decisions/0010).
 
 u_j and e_j are one, but for products that nobody has chosen yet, for which B_ij is nothing. What is known of a product
 with shoppers was fitted to them, and stands higher than what is inferred of one without: there they are `untried` and
@@ -53,6 +54,8 @@ class RankingWeights:
     """What the modalities of a product that nobody has chosen count."""
     untried_affinity: float = 1.0
     """What affinities for such a product count; all of it is by words."""
+    recency: float = 1.0
+    """What a product that a shopper touched counts beside the one they touched next; below 1 the last count most."""
 
     def times(self, multipliers: Mapping[str, float]) -> RankingWeights:
         """These weights, each multiplied by what a request asks for (by name; absent means 1)."""
@@ -83,6 +86,7 @@ def ranking_weights(values: Mapping[str, float]) -> RankingWeights:
         aversion=float(values.get("aversion", base.aversion)),
         untried=float(values.get("untried", base.untried)),
         untried_affinity=float(values.get("untried_affinity", base.untried_affinity)),
+        recency=float(values.get("recency", base.recency)),
     )
 
 
@@ -124,9 +128,12 @@ def by_segment(layout: Layout, candidates: Matrix, wanted: Vector) -> NDArray[np
     return parts
 
 
-def heaviest(
-    numbers: NDArray[np.uint32], weights: NDArray[np.float32], limit: int = HEAVIEST_TOUCHES
-) -> NDArray[np.intp]:
+def lately(weights: NDArray[np.float32], recency: float) -> NDArray[np.float32]:
+    """Weights of products touched, newest first, with recency in them: square roots fall by it from one to the next."""
+    return weights * np.float32(recency) ** np.arange(0, 2 * len(weights), 2, dtype=np.float32)
+
+
+def heaviest(weights: NDArray[np.float32], limit: int = HEAVIEST_TOUCHES) -> NDArray[np.intp]:
     """Indices of the `limit` largest weights, in the order in which they came."""
     if len(weights) <= limit:
         return np.arange(len(weights))

@@ -18,7 +18,7 @@ from freshet.domain.scoring import RankingWeights, ranking_weights
 from freshet.errors import ConfigurationError
 from freshet.evaluate.metrics import Quality, Scores, ease, from_scores, mean_quality, popularity, tf_idf, tf_idf_rows
 from freshet.representation import preprocessing as pre
-from freshet.representation.commands import CATALOGUE, CATALOGUE_CHOICES, weigh
+from freshet.representation.commands import CATALOGUE, CATALOGUE_CHOICES, weigh_trained
 from freshet.representation.data import TrainingData, held_out_last, read_folder, without_targets
 from freshet.representation.evaluation import Held, known
 from freshet.representation.evaluation import scores as ranking_scores
@@ -77,7 +77,7 @@ def _trained(data: TrainingData, held: Held, seed: int) -> dict[str, Quality]:
     """As `freshet train --data` trains: its ranking weights are looked for on choices that the networks never saw."""
     options, inner = TrainingOptions(seed=seed), held_out_last(data)
     trained = train(data if inner is None else without_targets(data, inner), options)
-    ranking = CATALOGUE if inner is None else weigh(trained, options, inner, CATALOGUE, CATALOGUE_CHOICES)[0]
+    ranking = CATALOGUE if inner is None else weigh_trained(trained, options, inner, CATALOGUE, CATALOGUE_CHOICES)[0]
     catalogue = known(options.sizes.layout("suite"), trained.vectors(), held.users, held.items, affinity_rules(ranking))
     seen, asked = _seen(data, held)[held.target_users], held.target_users
     whole = ranking_weights(ranking)

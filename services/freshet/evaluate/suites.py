@@ -23,16 +23,18 @@ from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_use
 from freshet.evaluate.held_out import read_held_out
 from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
 from freshet.evaluate.multimodal import trained_models
+from freshet.evaluate.served import as_served
 from freshet.ingest import hm
 from freshet.representation import neighbours
 from freshet.representation import preprocessing as pre
 from freshet.representation.commands import RANKING
-from freshet.representation.evaluation import Known, known
+from freshet.representation.evaluation import Held, Known, known
 from freshet.representation.evaluation import scores as ranking_scores
 from freshet.representation.neighbours import UNORDERED, NeighbourRules, NeighbourTables
 from freshet.representation.words import text_table
 
 Report = Callable[[str], None]
+SERVED = "freshet, the service's formula"
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,14 @@ class Suite:
 
 def user_items(name: str, regularisation: float) -> Callable[[Path, Report], list[Row]]:
     def run(directory: Path, report: Report) -> list[Row]:
-        _, test = read_user_items(directory, name)
+        valid, test = read_user_items(directory, name)
         histories = _histories(test.known)
         features = [neighbours.unit_rows(values, whiten=True) for values in test.features.values()]
         items = test.known.shape[1]
         content = np.hstack(features) / np.sqrt(len(features)) if features else np.zeros((items, 1), np.float32)
         report("fitting the neighbour tables")
         tables = neighbours.fit([each for each in histories if len(each)], items, content, UNORDERED)
+        learned = [each if len(each) <= UNORDERED.longest else each[:0] for each in histories]
         report("fitting EASE")
         models: dict[str, Scores] = {
             "popularity": popularity(test.known),
@@ -80,6 +83,7 @@ def user_items(name: str, regularisation: float) -> Callable[[Path, Report], lis
             "freshet, what is chosen together": _scores(tables, histories, content_weight=0.0),
             "freshet, what is alike": _scores(tables, histories, behaviour_weight=0.0),
             "freshet": _scores(tables, histories),
+            SERVED: as_served(_held(learned, valid.targets), histories, content, ordered=False, report=report),
         }
         return [Row(model, _judged(scores, test, 20, "recall", report, model)) for model, scores in models.items()]
 
@@ -107,6 +111,13 @@ def sequences(name: str) -> Callable[[Path, Report], list[Row]]:
             "popularity": popularity(train),
             "ease": weights,
             "freshet": lambda begin, end: tables.scores(asked[begin:end]).astype(np.float64),
+            SERVED: as_served(
+                _held(learned, _matrix([np.array([item]) for item in data.targets(-2)], data.items)),
+                asked,
+                content,
+                ordered=True,
+                report=report,
+            ),
         }
         return [Row(model, _judged(scores, test, 10, "hr", report, model)) for model, scores in models.items()]
 
@@ -175,6 +186,18 @@ def _histories(known: Any) -> list[NDArray[np.int64]]:
     return [
         known.indices[known.indptr[user] : known.indptr[user + 1]].astype(np.int64) for user in range(known.shape[0])
     ]
+
+
+def _held(histories: Sequence[NDArray[np.int64]], targets: Any) -> Held:
+    """What shoppers touched, in order, and the choices that a ranking's weights are looked for by."""
+    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    wanted = targets.tocoo()
+    return Held(
+        users.astype(np.int32),
+        np.concatenate(histories).astype(np.int32),
+        wanted.row.astype(np.int32),
+        wanted.col.astype(np.int32),
+    )
 
 
 def _next_item(data: Sequences, asked: Sequence[NDArray[np.int64]]) -> Split:

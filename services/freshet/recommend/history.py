@@ -15,7 +15,7 @@ from freshet.domain.interactions import Kind
 from freshet.domain.interests import find_interests
 from freshet.domain.progress import Progress
 from freshet.domain.representations import Matrix
-from freshet.domain.scoring import RankingWeights, Touched, heaviest
+from freshet.domain.scoring import RankingWeights, Touched, heaviest, lately
 from freshet.recommend.mirror import Mirror
 
 LAST_SEEN = 3
@@ -57,7 +57,10 @@ def read_history(data: bytes | None, now_us: int, half_life_us: int) -> History:
 
 @dataclass(frozen=True, slots=True)
 class Shopper:
-    """A history in this process's rows. `liked_rows` and `liked_kinds` go with `liked`, newest first."""
+    """A history in this process's rows. `liked_rows` and `liked_kinds` go with `liked`, newest first.
+
+    The weights of `liked` have recency in them.
+    """
 
     liked_rows: NDArray[np.intp]
     liked_kinds: NDArray[np.uint8]
@@ -69,25 +72,24 @@ class Shopper:
     now_us: int
 
 
-def understand(mirror: Mirror, history: History) -> Shopper:
+def understand(mirror: Mirror, history: History, recency: float) -> Shopper:
     """Products that this process does not know (yet) are left out: they count when their vector arrives."""
     rows = mirror.rows_of(history.numbers)
-    liked = _side(history, rows, history.weights > 0.0)
-    disliked = _side(history, rows, history.weights < 0.0)
+    liked = np.flatnonzero((history.weights > 0.0) & (rows >= 0))
+    liking = lately(history.weights[liked], recency)
+    kept = heaviest(liking)
+    liked, liking = liked[kept], liking[kept]
+    disliked = np.flatnonzero((history.weights < 0.0) & (rows >= 0))
+    disliked = disliked[heaviest(-history.weights[disliked])]
     return Shopper(
         liked_rows=rows[liked],
         liked_kinds=history.kinds[liked],
-        liked=Touched(mirror.vectors[rows[liked]], history.weights[liked]),
+        liked=Touched(mirror.vectors[rows[liked]], liking),
         disliked=Touched(mirror.vectors[rows[disliked]], -history.weights[disliked]),
         never=BitMap(history.numbers[history.kinds == Kind.HIDE].tolist()),
         seen=history.seen,
         now_us=history.now_us,
     )
-
-
-def _side(history: History, rows: NDArray[np.intp], side: NDArray[np.bool_]) -> NDArray[np.intp]:
-    known = np.flatnonzero(side & (rows >= 0))
-    return known[heaviest(history.numbers[known], np.abs(history.weights[known]))]
 
 
 def queries(

@@ -102,8 +102,8 @@ class Recommender:
         reached, waited = await self._wait(asked, clock)
         with stage("profile"):
             progress, history = await self._read(asked.user_id, clock)
-        shopper = understand(self._mirror, history)
         weights = self._weights.times(asked.weights)
+        shopper = understand(self._mirror, history, weights.recency)
         found, basis, affinities = await self._candidates(shopper, asked, weights, clock)
         ranking = self._rank(found, shopper, weights, affinities, asked.diversity)
         truth = Truth(progress, history.event_time_us, reached, waited, tuple(clock.missing))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from freshet.domain.interests import find_interests
 from freshet.domain.representations import Layout, Modality, Segment
-from freshet.domain.scoring import RankingWeights, Touched, by_segment, heaviest, ranking_weights, taste
+from freshet.domain.scoring import RankingWeights, Touched, by_segment, heaviest, lately, ranking_weights, shares, taste
 
 LAYOUT = Layout("m", (Segment(Modality.TEXT, 6), Segment(Modality.IMAGE, 4), Segment(Modality.JOINT, 3)))
 
@@ -62,8 +62,17 @@ def test_a_request_multiplies_the_models_weights() -> None:
     assert weights.behaviour == 0.0
 
 
+def test_recency_makes_shares_fall_from_one_touch_to_the_one_before_it() -> None:
+    weights = np.array([4.0, 4.0, 1.0], "f4")
+    falling = shares(Touched(vectors(1, 3), lately(weights, 0.5)))
+    assert falling == pytest.approx(np.array([2.0, 1.0, 0.25]) / 3.25)
+    assert lately(weights, 1.0).tolist() == weights.tolist()
+    assert ranking_weights({"recency": 0.5}).recency == 0.5
+    assert ranking_weights({}).recency == 1.0, "models from before this are served as they were"
+
+
 def test_the_heaviest_touches_keep_their_order() -> None:
-    assert heaviest(np.arange(5, dtype=np.uint32), np.array([1, 5, 2, 4, 3], "f4"), 3).tolist() == [1, 3, 4]
+    assert heaviest(np.array([1, 5, 2, 4, 3], "f4"), 3).tolist() == [1, 3, 4]
 
 
 def test_touches_alike_are_one_interest_and_the_heaviest_comes_first() -> None:

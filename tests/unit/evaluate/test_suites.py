@@ -61,7 +61,7 @@ def test_user_item_files_become_matrices(tmp_path: Path) -> None:
     assert test.features["image"].shape == (4, 6)
     rows = user_items("shop", 1.0)(tmp_path, lambda _: None)
     parts = ["freshet, what is chosen together", "freshet, what is alike"]
-    assert [row.model for row in rows] == ["popularity", "ease", *parts, "freshet"]
+    assert [row.model for row in rows] == ["popularity", "ease", *parts, "freshet", "freshet, the service's formula"]
     assert all(0.0 <= value <= 1.0 for row in rows for value in row.metrics.values())
 
 
@@ -88,6 +88,7 @@ def test_sequences_hold_out_the_last_two_items(tmp_path: Path) -> None:
     found = {row.model: row.metrics["ndcg_at_10"] for row in sequences("Shop")(tmp_path, lambda _: None)}
     assert found["freshet"] == pytest.approx(1.0), "the next item always follows the last"
     assert found["popularity"] < 0.9
+    assert found["freshet, the service's formula"] > found["ease"], "it learns that the last item says most"
 
 
 def test_transitions_know_what_comes_before_from_what_comes_after() -> None:

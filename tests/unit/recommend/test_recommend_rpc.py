@@ -164,6 +164,22 @@ async def test_the_score_is_exactly_the_sum_of_its_contributions(shop: Any) -> N
         assert 0.0 not in values
 
 
+async def test_where_recency_counts_the_last_click_leads_and_scores_stay_sums(open_shop: Any) -> None:
+    first = {}
+    for recency in (1.0, 0.3):
+        shop = await open_shop(weights=RankingWeights(trending=0.0, recency=recency))
+        for kind, name in enumerate(("boot", "lamp")):
+            for i in range(4):
+                shop.product(f"{name}-{i}", kind)
+        await shop.did("ann", ("boot-0", Kind.PURCHASE), ("boot-1", Kind.CLICK), ("lamp-0", Kind.CLICK))
+        response = await recommend(shop, page_size=4, diversity=0.0)
+        first[recency] = response.products[0].product_id
+        for product in response.products:
+            assert product.score == pytest.approx(sum(part.value for part in product.contributions))
+    assert first[1.0].startswith("boot"), "two boots say more than one lamp"
+    assert first[0.3].startswith("lamp"), "the lamp was the last"
+
+
 async def test_products_that_nobody_has_chosen_count_by_weights_of_their_own(open_shop: Any) -> None:
     answers = {}
     for untried in (1.0, 3.0):

@@ -17,6 +17,7 @@ from freshet.domain.representations import Layout, Modality, Segment
 from freshet.errors import ConfigurationError, ModelMismatch
 from freshet.representation import evaluation
 from freshet.representation import manifest as card
+from freshet.representation.commands import CATALOGUE, CATALOGUE_CHOICES
 from freshet.representation.data import TrainingData, read_folder, training_data
 from freshet.representation.export import export
 from freshet.representation.manifest import Manifest
@@ -168,6 +169,40 @@ def test_a_ranking_is_judged_by_its_targets_and_ties_count_against_it() -> None:
 
     assert judged(1) == evaluation.Quality(1.0, 1.0)
     assert judged(5) == evaluation.Quality(0.0, 0.0)
+
+
+def test_a_shoppers_last_product_comes_first_and_one_touched_twice_stands_where_it_was_last() -> None:
+    users, items = np.array([1, 0, 1, 1, 1], np.int32), np.array([2, 0, 1, 0, 2], np.int32)
+    places = evaluation.latest_places(users, items, (3, 4))
+    assert places.toarray().tolist() == [[1, 0, 0, 0], [2, 3, 1, 0], [0, 0, 0, 0]]
+    layout = Layout("m", (Segment(Modality.TEXT, 2),))
+    catalogue = evaluation.known(layout, np.zeros((4, 2), np.float32), users, items, AffinityRules(), 3)
+    falling = catalogue.histories(np.array([1, 2]), 0.5).toarray()
+    assert falling[0] == pytest.approx(np.array([0.5, 0.25, 1.0, 0.0]) / 1.75)
+    assert not falling[1].any()
+    assert catalogue.histories(np.array([1]), 1.0).toarray()[0] == pytest.approx(np.array([1, 1, 1, 0]) / 3)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_whether_the_last_product_says_most_is_read_from_the_catalogues_own_choices(last: bool) -> None:
+    """Each of ten kinds has four products. A shopper's next is of the last one's kind, or of the kind they had most."""
+    random = np.random.default_rng(3)
+    kinds, items, targets = 10, [], []
+    for _ in range(400):
+        most, other = random.choice(kinds, 2, replace=False)
+        items += [4 * most, 4 * most + 1, 4 * other]
+        targets.append(4 * other + 1 if last else 4 * most + 2)
+    vectors = np.repeat(np.eye(kinds, dtype=np.float32), 4, axis=0)
+    layout = Layout("m", (Segment(Modality.TERMS, kinds),))
+    held = evaluation.Held(
+        np.repeat(np.arange(400, dtype=np.int32), 3),
+        np.array(items, np.int32),
+        np.arange(400, dtype=np.int32),
+        np.array(targets, np.int32),
+    )
+    by_words = {**CATALOGUE, "terms": 1.0, "behaviour": 0.0}
+    ranking, _ = evaluation.weigh(layout, vectors, held, by_words, {"recency": CATALOGUE_CHOICES["recency"]})
+    assert (ranking["recency"] < 1.0) == last
 
 
 def test_the_search_takes_what_validation_prefers() -> None:
