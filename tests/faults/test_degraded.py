@@ -23,8 +23,9 @@ from freshet.v1.product_pb2 import ProductEvent
 pytestmark = pytest.mark.stack
 
 Ask = Callable[..., pb.RecommendResponse]
-OWN_WEIGHTS = {"text": 2.0}
-"""What is near by other weights than the model's is not remembered: every answer asks the index."""
+OWN_WEIGHTS = {"joint": 2.0, "text": 0.0, "behaviour": 0.0}
+"""What is near by other weights than the model's is not remembered: every answer asks the index. Without text and
+behaviour there are no affinities, which are renewed in the background: two answers are of the same vectors alone."""
 
 
 @pytest.fixture(scope="module")
