@@ -39,6 +39,7 @@ class Supervised:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._child: Child | None = None
+        self._killed: Child | None = None
         self._state: State = "waiting"
         self._detail = ""
         self._since = time.time()
@@ -94,6 +95,7 @@ class Supervised:
         if child is not None:
             with self._condition:
                 child.kill()
+                self._killed = child
                 if self._child is child and self._state == "healthy":
                     self._set("restarting", "killed")
             self._wake.set()
@@ -174,7 +176,10 @@ class Supervised:
                 continue
             healthy = self._was_healthy = True
             limit = time.monotonic() + part.patience_seconds
-            self._set("healthy", detail)
+            with self._condition:
+                # A probe that began before the kill may end well after it.
+                if self._killed is not child:
+                    self._set("healthy", detail)
             self._wait(child, part.probe_every_seconds)
 
     def _wait(self, child: Child, seconds: float) -> None:
