@@ -86,6 +86,12 @@ def read_sequences(directory: Path, name: str) -> Sequences:
     return Sequences(listed, count, _attributes(directory / f"{name}_item2attributes.json", count))
 
 
+def flattened(histories: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """(users, items), both (interactions,): each user's items in their order."""
+    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    return users.astype(np.int32), np.concatenate(histories).astype(np.int32)
+
+
 def _attributes(path: Path, items: int) -> Any:
     if not path.is_file():
         return sparse.csr_matrix((items, 0))

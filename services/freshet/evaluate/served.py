@@ -17,6 +17,7 @@ from scipy import sparse
 from freshet.domain.affinity import affinity_rules
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.domain.scoring import ranking_weights
+from freshet.evaluate.datasets import flattened
 from freshet.evaluate.metrics import Scores
 from freshet.representation import evaluation
 from freshet.representation.commands import CATALOGUE, CATALOGUE_CHOICES
@@ -30,20 +31,28 @@ _LAYOUT = Layout("suite", (Segment(Modality.TERMS, _SIZE),))
 
 
 def as_served(
-    held: Held, asked: Sequence[NDArray[np.int64]], content: Any, *, ordered: bool, report: Callable[[str], None]
+    learned: Sequence[NDArray[np.int64]],
+    valid: Any,
+    asked: Sequence[NDArray[np.int64]],
+    content: Any,
+    *,
+    ordered: bool,
+    report: Callable[[str], None],
 ) -> Scores:
-    """Scores for the histories `asked`, from what `held` knows. `content`: unit rows (items, features) stand for words.
+    """Scores for the histories `asked`, from the histories `learned`.
 
-    Where histories have no order, none is looked for.
+    `content`: unit rows (items, features) stand for words. Weights are looked for by the choices `valid`, sparse
+    (users, items). Where histories have no order, none is looked for.
     """
     report("weighing the service's formula")
     terms = _terms(content)
     names = ("sharpness", "recency", "trending") if ordered else ("sharpness", "trending")
     choices = {name: CATALOGUE_CHOICES[name] for name in names}
+    wanted = valid.tocoo()
+    held = Held(*flattened(learned), wanted.row.astype(np.int32), wanted.col.astype(np.int32))
     ranking, _ = evaluation.weigh(_LAYOUT, terms, held.sample(_JUDGED, 0), CATALOGUE, choices)
     catalogue = evaluation.known(_LAYOUT, terms, held.users, held.items, affinity_rules(ranking), len(asked))
-    users = np.repeat(np.arange(len(asked)), [len(history) for history in asked]).astype(np.int32)
-    places = evaluation.latest_places(users, np.concatenate(asked).astype(np.int32), (len(asked), len(terms)))
+    places = evaluation.latest_places(*flattened(asked), (len(asked), len(terms)))
     catalogue, weights = replace(catalogue, places=places), ranking_weights(ranking)
     return lambda begin, end: evaluation.scores(catalogue, weights, np.arange(begin, end))
 

@@ -19,7 +19,7 @@ from freshet.domain.affinity import affinity_rules
 from freshet.domain.representations import Layout, Modality, Segment
 from freshet.domain.scoring import RankingWeights
 from freshet.evaluate import sentiment
-from freshet.evaluate.datasets import Sequences, Split, read_sequences, read_user_items
+from freshet.evaluate.datasets import Sequences, Split, flattened, read_sequences, read_user_items
 from freshet.evaluate.held_out import read_held_out
 from freshet.evaluate.metrics import Scores, ease, from_scores, popularity, recall_and_ndcg, tf_idf, tf_idf_rows
 from freshet.evaluate.multimodal import trained_models
@@ -28,7 +28,7 @@ from freshet.ingest import hm
 from freshet.representation import neighbours
 from freshet.representation import preprocessing as pre
 from freshet.representation.commands import RANKING
-from freshet.representation.evaluation import Held, Known, known
+from freshet.representation.evaluation import Known, known
 from freshet.representation.evaluation import scores as ranking_scores
 from freshet.representation.neighbours import UNORDERED, NeighbourRules, NeighbourTables
 from freshet.representation.words import text_table
@@ -83,7 +83,7 @@ def user_items(name: str, regularisation: float) -> Callable[[Path, Report], lis
             "freshet, what is chosen together": _scores(tables, histories, content_weight=0.0),
             "freshet, what is alike": _scores(tables, histories, behaviour_weight=0.0),
             "freshet": _scores(tables, histories),
-            SERVED: as_served(_held(learned, valid.targets), histories, content, ordered=False, report=report),
+            SERVED: as_served(learned, valid.targets, histories, content, ordered=False, report=report),
         }
         return [Row(model, _judged(scores, test, 20, "recall", report, model)) for model, scores in models.items()]
 
@@ -111,13 +111,7 @@ def sequences(name: str) -> Callable[[Path, Report], list[Row]]:
             "popularity": popularity(train),
             "ease": weights,
             "freshet": lambda begin, end: tables.scores(asked[begin:end]).astype(np.float64),
-            SERVED: as_served(
-                _held(learned, _matrix([np.array([item]) for item in data.targets(-2)], data.items)),
-                asked,
-                content,
-                ordered=True,
-                report=report,
-            ),
+            SERVED: as_served(learned, _targets(data, -2), asked, content, ordered=True, report=report),
         }
         return [Row(model, _judged(scores, test, 10, "hr", report, model)) for model, scores in models.items()]
 
@@ -188,27 +182,17 @@ def _histories(known: Any) -> list[NDArray[np.int64]]:
     ]
 
 
-def _held(histories: Sequence[NDArray[np.int64]], targets: Any) -> Held:
-    """What shoppers touched, in order, and the choices that a ranking's weights are looked for by."""
-    users = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-    wanted = targets.tocoo()
-    return Held(
-        users.astype(np.int32),
-        np.concatenate(histories).astype(np.int32),
-        wanted.row.astype(np.int32),
-        wanted.col.astype(np.int32),
-    )
-
-
 def _next_item(data: Sequences, asked: Sequence[NDArray[np.int64]]) -> Split:
     known = _matrix(asked, data.items)
-    targets = _matrix([np.array([item]) for item in data.targets(-1)], data.items)
-    return Split("test", known, known, targets)
+    return Split("test", known, known, _targets(data, -1))
+
+
+def _targets(data: Sequences, cut: int) -> Any:
+    return _matrix([np.array([item]) for item in data.targets(cut)], data.items)
 
 
 def _matrix(histories: Sequence[NDArray[np.int64]], items: int) -> Any:
-    rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-    columns = np.concatenate(histories)
+    rows, columns = flattened(histories)
     return sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(histories), items))
 
 

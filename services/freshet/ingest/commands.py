@@ -100,10 +100,7 @@ def publish_reviews(
     _publish_files(files, format, chosen, False, strict, wait, as_json)
 
 
-@publish_app.command(
-    "interactions",
-    help=_help(What.INTERACTIONS, "One interaction per row."),
-)
+@publish_app.command("interactions", help=_help(What.INTERACTIONS, "One interaction per row."))
 def publish_interactions(
     files: Files,
     format: FormatOption = None,

@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 from PIL import Image as Pictures
+from records import NOW_US, Record
 
 from freshet import bootstrap
 from freshet.adapters.images import ImageLoader
@@ -31,7 +32,6 @@ from freshet.stream.worker import Batch
 from freshet.v1 import product_pb2 as pb
 from freshet.v1 import stream_pb2
 
-NOW_US = 1_790_000_000_000_000
 SIZES = {Modality.TEXT: 8, Modality.IMAGE: 4, Modality.PRICE: 4, Modality.REVIEWS: 4, Modality.JOINT: 4}
 
 
@@ -86,15 +86,6 @@ class HashEncoders:
     def _vector(values: list[Any], size: int) -> NDArray[np.float32]:
         seed = xxhash.xxh32_intdigest(b"".join(np.ascontiguousarray(value).tobytes() for value in values))
         return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
-
-
-@dataclass
-class Record:
-    offset: int
-    value: bytes | None
-    key: bytes | None = b"k"
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
-    timestamp: int = NOW_US // 1_000
 
 
 class Kafka:

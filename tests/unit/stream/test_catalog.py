@@ -5,14 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalog_line import (
-    Line,
-    Pictures404,
-    boot,
-    event,
-    png,
-    price,
-)
+from catalog_line import Line, Pictures404, boot, event, png, price
 
 from freshet import bootstrap
 from freshet.representation.preprocessing import word_hashes

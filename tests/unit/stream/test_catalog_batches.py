@@ -8,14 +8,9 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
-from catalog_line import (
-    Line,
-    Record,
-    boot,
-    event,
-    review,
-)
+from catalog_line import Line, boot, event, review
 from numpy.typing import NDArray
+from records import Record
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Outgoing

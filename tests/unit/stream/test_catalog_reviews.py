@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from catalog_line import (
-    Line,
-    boot,
-    event,
-    review,
-)
+from catalog_line import Line, boot, event, review
 
 from freshet import bootstrap
 from freshet.settings import Settings

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from records import Record
 
 from freshet import bootstrap
 from freshet.adapters.memory_index import MemoryIndex
@@ -21,15 +21,6 @@ from freshet.v1.stream_pb2 import Representation
 
 TOPIC = "freshet.representations.v1"
 LAYOUT = Layout("m1", (Segment(Modality.TEXT, 4),))
-
-
-@dataclass
-class Record:
-    offset: int
-    value: bytes | None
-    key: bytes | None = b"k"
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
-    timestamp: int = 0
 
 
 def vector(direction: int) -> np.ndarray:

@@ -3,9 +3,9 @@ one before it ends."""
 
 from __future__ import annotations
 
-from catalog_line import Record
 from hypothesis import given
 from hypothesis import strategies as st
+from records import Record
 
 from freshet.stream.batches import Run
 from freshet.stream.parts import parts

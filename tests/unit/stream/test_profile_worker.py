@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from prometheus_client import REGISTRY
+from records import NOW_US, Record
 
 from freshet import bootstrap
 from freshet.domain import covisits, profiles
@@ -21,17 +22,7 @@ from freshet.stream.profiles import ProfileWorker
 from freshet.stream.worker import Batch
 from freshet.v1.interaction_pb2 import Interaction
 
-NOW_US = 1_790_000_000_000_000
 TOPIC = "freshet.interactions.v1"
-
-
-@dataclass
-class Record:
-    offset: int
-    value: bytes | None
-    key: bytes | None = b"k"
-    headers: list[tuple[str, bytes]] = field(default_factory=list)
-    timestamp: int = NOW_US // 1_000
 
 
 @dataclass
