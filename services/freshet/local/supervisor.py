@@ -91,14 +91,14 @@ class Supervised:
 
     def kill(self) -> None:
         """Kill the process group as a crash would. It is started again, as after a crash."""
-        child = self._child
-        if child is not None:
-            with self._condition:
-                child.kill()
-                self._killed = child
-                if self._child is child and self._state == "healthy":
-                    self._set("restarting", "killed")
-            self._wake.set()
+        with self._condition:
+            child = self._child
+            if child is None:
+                return
+            self._killed = child
+            self._no_longer_healthy("killed")
+        child.kill()
+        self._wake.set()
 
     def wait_healthy(self, timeout_seconds: float) -> None:
         """Raises StackError when it gave up, or is not healthy within that time."""
@@ -150,7 +150,10 @@ class Supervised:
             return self._watch(child)
         finally:
             child.stop(part.stop_seconds, part.stop_signal)
-            self._child = None
+            with self._condition:
+                self._child = None
+                if not self._stopping.is_set():
+                    self._no_longer_healthy("ended")
 
     def _watch(self, child: Child) -> str:
         part = self.component
@@ -195,6 +198,11 @@ class Supervised:
             self.given_up = text
         self._report(f"{self.component.name} {reason}: giving up after {FIRST_STARTS} starts")
         self._set("stopped", reason)
+
+    def _no_longer_healthy(self, reason: str) -> None:
+        """Who waits for health must not find that of a life that is over."""
+        if self._state == "healthy":
+            self._set("restarting", reason)
 
     def _set(self, state: State, detail: str) -> None:
         with self._condition:
