@@ -370,7 +370,7 @@ def test_of_two_workers_at_the_same_offset_exactly_one_writes(backend: Backend) 
         together = Barrier(len(stores))
 
         def write(index: int, start: int = start, together: Barrier = together) -> int | None:
-            together.wait(10)
+            together.wait(60)
             try:
                 row = ProfileRow("u", bytes([index]), 1)
                 stores[index].apply("profiles", [row], [], [advance(start, start + 10)])
@@ -409,7 +409,7 @@ def test_threads_that_number_products_at_once_agree(backend: Backend) -> None:
     together = Barrier(len(stores))
 
     def number(index: int) -> dict[str, int]:
-        together.wait(10)
+        together.wait(60)
         found: dict[str, int] = {}
         for i in range(20):
             found |= stores[index].product_numbers([f"p-{(i * 7 + index + j) % 60}" for j in range(10)])

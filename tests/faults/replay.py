@@ -80,7 +80,7 @@ def _unacknowledged(settings: Settings, worker: str, rows: Sequence[PartitionLag
     ends = {(row.topic, row.partition): row.end_offset for row in rows if row.end_offset}
     servers = settings.kafka_url.removeprefix("kafka://")
     with closing(Consumer({"bootstrap.servers": servers, "group.id": f"freshet-{worker}", "log_level": 0})) as group:
-        committed = group.committed([TopicPartition(*place) for place in ends], timeout=10.0)
+        committed = group.committed([TopicPartition(*place) for place in ends], timeout=60.0)
     return sum(ends[at.topic, at.partition] - max(at.offset, 0) for at in committed)
 
 

@@ -90,11 +90,11 @@ def prometheus(observed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
             yield server
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def _wait_ready(server: Prometheus, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30.0
+    deadline = time.monotonic() + 60.0
     while time.monotonic() < deadline and process.poll() is None:
         try:
             server.get("/api/v1/status/buildinfo")

@@ -123,7 +123,7 @@ async def running(handler: Handler, settings: Settings) -> AsyncIterator[Worker]
 def committed(kafka: str, name: str, topic: str) -> int:
     consumer = Consumer({"bootstrap.servers": bootstrap_servers(kafka), "group.id": f"freshet-{name}"})
     try:
-        places = consumer.committed([TopicPartition(topic, number) for number in range(3)], timeout=10)
+        places = consumer.committed([TopicPartition(topic, number) for number in range(3)], timeout=60)
         return sum(max(0, place.offset) for place in places)
     finally:
         consumer.close()

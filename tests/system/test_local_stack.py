@@ -70,7 +70,7 @@ def alive(pids: set[int]) -> list[int]:
 
 def topics(url: str) -> set[str]:
     admin = AdminClient({"bootstrap.servers": url.removeprefix("kafka://"), "log_level": 0})
-    return {name for name in admin.list_topics(timeout=10).topics if not name.startswith("__")}
+    return {name for name in admin.list_topics(timeout=60).topics if not name.startswith("__")}
 
 
 @pytest.fixture

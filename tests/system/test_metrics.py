@@ -114,7 +114,7 @@ def test_a_recommend_process_that_reads_tells_that_it_is_not_behind(shop: Shop, 
 def test_every_process_says_that_it_is_healthy(shop: Shop, observed: LocalStack) -> None:
     ports = {part.name: part.metrics_port for part in observed.status().components if part.metrics_port}
     for name in ("catalog", "index", "profiles", "recommend", "ingest"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}/healthz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports[name]}/healthz", timeout=60) as answer:
             assert answer.status == 200
 
 

@@ -108,7 +108,7 @@ def running(place: Place, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -152,7 +152,7 @@ def test_a_click_on_kafka_shows_in_the_next_answer(tmp_path: Path, kafka: str) -
     ):
         wait_serving(channel)
         stub = rpc.RecommendationServiceStub(channel)
-        before = stub.Recommend(pb.RecommendRequest(user_id="ann", page_size=3), timeout=5.0)
+        before = stub.Recommend(pb.RecommendRequest(user_id="ann", page_size=3), timeout=60.0)
         assert before.basis in (pb.CATALOGUE, pb.TRENDING)
         for i, product_id in enumerate(("p1", "p2")):
             click = interaction_pb2.Interaction(
@@ -160,7 +160,7 @@ def test_a_click_on_kafka_shows_in_the_next_answer(tmp_path: Path, kafka: str) -
             )
             place_of_click = producer.publish(
                 place.settings.topics.interactions, "ann", click.SerializeToString(), HEADERS
-            ).result(10.0)
+            ).result(60.0)
             after = stub.Recommend(
                 pb.RecommendRequest(
                     user_id="ann", page_size=18, diversity=0.0,
@@ -192,6 +192,6 @@ def test_two_processes_share_one_port(tmp_path: Path, kafka: str) -> None:
             time.sleep(0.05)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             wait_serving(channel)
-            answer = rpc.RecommendationServiceStub(channel).Recommend(pb.RecommendRequest(user_id="u"), timeout=5.0)
+            answer = rpc.RecommendationServiceStub(channel).Recommend(pb.RecommendRequest(user_id="u"), timeout=60.0)
             assert len(answer.products) == 8
     assert service.returncode == 0

@@ -228,7 +228,7 @@ def test_while_triton_is_away_words_are_found_exactly_and_afterwards_pictures_ag
         request = pb.SearchProductsRequest(text=text, filter=pb.Filter(categories=[shop.prefix]), page_size=1)
         if content:
             request.image.content = content
-        return shop.stub.SearchProducts(request, timeout=10)
+        return shop.stub.SearchProducts(request, timeout=60)
 
     unseen = picture(77)
     stack.stop_component("triton")

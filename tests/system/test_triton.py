@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import torch
@@ -150,14 +151,15 @@ async def test_what_came_back_on_the_same_address_with_another_model_encodes_not
     data = training_data(products, [(f"u{i % 3}", f"p{i}") for i in range(30)], [], tmp_path)
     other = export(train(data, options), data, options, tmp_path / "models", {}, {})
     texts, port = pre.text_tokens(["product 3"]), choose(0)
-    encoders = TritonEncoders(f"triton://127.0.0.1:{port}", model[1], timeout_seconds=10.0)
+    encoders = TritonEncoders(f"triton://127.0.0.1:{port}", model[1], timeout_seconds=60.0)
     trusted = TrustedEncoders(encoders)
     try:
         assert not encoders.connected
         with served(model[1], tmp_path / "first", port):
             vectors = await trusted.encode(Modality.TEXT, texts)
             assert encoders.connected
-        await asyncio.sleep(0.2)
+        gone = encoders._client._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        await asyncio.wait_for(gone, 60.0)
         assert not encoders.connected
         with served(other, tmp_path / "second", port), pytest.raises(DependencyDown, match="golden vectors"):
             await trusted.encode(Modality.TEXT, texts)
@@ -178,7 +180,7 @@ def served(manifest: Manifest, folder: Path, port: int) -> Iterator[None]:
 async def test_a_dead_stub_is_noticed_by_the_canary_and_mended_by_repair(
     model: tuple[Trained, Manifest], url: str
 ) -> None:
-    encoders = TritonEncoders(url, model[1], timeout_seconds=10.0)
+    encoders = TritonEncoders(url, model[1], timeout_seconds=60.0)
     try:
         await encoders.canary()
         for process in stubs_of(model[1].folder / "triton" / "text"):

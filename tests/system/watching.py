@@ -83,7 +83,7 @@ class Prometheus:
         return float(found[0]["value"][1]) if found else None
 
     def get(self, path: str) -> Any:
-        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.address}{path}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def wait(self, promql: str, holds: Callable[[float], bool], seconds: float = 60.0) -> float:

@@ -190,7 +190,7 @@ async def test_products_that_nobody_has_chosen_count_by_weights_of_their_own(ope
         await shop.did("bob", ("red-boot", Kind.CLICK), ("old-boot", Kind.CLICK))
         await shop.did("ann", ("red-boot", Kind.CLICK))
         response = await recommend(shop, page_size=4, diversity=0.0)
-        similar = await shop.ask.ListSimilarProducts(pb.ListSimilarProductsRequest(product_id="red-boot"), timeout=5.0)
+        similar = await shop.ask.ListSimilarProducts(pb.ListSimilarProductsRequest(product_id="red-boot"), timeout=30.0)
         answers[untried] = {product.product_id: product for product in response.products}, ids(similar)
         for product in response.products:
             assert product.score == pytest.approx(sum(part.value for part in product.contributions))

@@ -138,10 +138,10 @@ async def test_a_worker_that_is_told_to_stop_waits_for_no_confirmation() -> None
 
     line.kafka.publish_all = never  # type: ignore[method-assign]
     applying = asyncio.create_task(line.worker.apply(shop(line, 1)))
-    await asyncio.wait_for(asked.wait(), 10.0)
+    await asyncio.wait_for(asked.wait(), 60.0)
     applying.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(applying, 10.0)
+        await asyncio.wait_for(applying, 60.0)
 
 
 async def test_while_the_encoders_are_down_nothing_is_stored_and_the_same_batch_succeeds_later() -> None:

@@ -44,7 +44,7 @@ async def test_a_worker_that_waits_before_it_begins_can_be_stopped(tmp_path: Pat
     running = asyncio.create_task(worker.run())
     await handler.opened.wait()
     worker.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60.0)
     assert handler.closed
 
 
