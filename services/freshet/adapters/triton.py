@@ -101,6 +101,17 @@ class TritonEncoders:
                     f"{self.manifest.model_version} by {worst:.2g}; it serves another version, or is broken"
                 )
 
+    def check_and_close(self) -> None:
+        """`canary` for a caller without an event loop, of encoders that are not needed afterwards."""
+
+        async def check() -> None:
+            try:
+                await self.canary()
+            finally:
+                await self.close()
+
+        asyncio.run(check())
+
     async def repair(self) -> None:
         """Load every model again: what mends a server whose Python process died while it still calls itself ready."""
         client = self._connected()
