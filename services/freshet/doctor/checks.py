@@ -205,14 +205,7 @@ def _triton(settings: Settings) -> str:
 
 
 def _canary(settings: Settings) -> str:
-    async def ask() -> None:
-        encoders = bootstrap.encoders(settings)
-        try:
-            await encoders.canary()
-        finally:
-            await encoders.close()
-
-    asyncio.run(ask())
+    bootstrap.encoders(settings).check_and_close()
     return "golden inputs give golden vectors"
 
 

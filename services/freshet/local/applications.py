@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from freshet.errors import DependencyDown
+from freshet.local.channel import ProbeChannel
 from freshet.local.component import Component
 from freshet.settings import ConsoleSettings
 
@@ -157,22 +158,17 @@ def _partitions(assignment: bytes) -> int:
 
 
 class ServiceHealth:
-    """Asks a gRPC service for its health, over one channel."""
+    """Asks a gRPC service for its health."""
 
     def __init__(self, name: str, target: str) -> None:
         self._name = name
-        self._target = target
-        self._channel: grpc.Channel | None = None
+        self._channel = ProbeChannel(target)
 
     def check(self) -> str:
         """Raises DependencyDown while it is not serving."""
-        if self._channel is None:
-            self._channel = grpc.insecure_channel(
-                self._target,
-                options=[("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)],
-            )
         try:
-            answer = health_pb2_grpc.HealthStub(self._channel).Check(health_pb2.HealthCheckRequest(), timeout=2.0)
+            stub = health_pb2_grpc.HealthStub(self._channel.get())
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=2.0)
         except grpc.RpcError as error:
             raise DependencyDown(self._name, str(error.details())) from error
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
@@ -180,6 +176,4 @@ class ServiceHealth:
         return "serving"
 
     def close(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._channel.close()

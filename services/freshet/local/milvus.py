@@ -20,6 +20,7 @@ import grpc
 from pymilvus import grpc_gen
 
 from freshet.errors import DependencyDown, StackError
+from freshet.local.channel import ProbeChannel
 from freshet.local.component import Component
 from freshet.local.parts import parts_root
 from freshet.local.ports import choose
@@ -84,20 +85,14 @@ def milvus_component(folder: Path, ports: Mapping[str, int]) -> Component:
 
 
 class MilvusHealth:
-    """Asks Milvus for its collections, over one channel."""
+    """Asks Milvus for its collections."""
 
     def __init__(self, target: str) -> None:
-        self._target = target
-        self._channel: grpc.Channel | None = None
+        self._channel = ProbeChannel(target)
 
     def check(self) -> str:
         """Raises DependencyDown when Milvus does not list its collections within two seconds."""
-        if self._channel is None:
-            self._channel = grpc.insecure_channel(
-                self._target,
-                options=[("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)],
-            )
-        stub = grpc_gen.milvus_pb2_grpc.MilvusServiceStub(self._channel)
+        stub = grpc_gen.milvus_pb2_grpc.MilvusServiceStub(self._channel.get())
         try:
             answer = stub.ShowCollections(grpc_gen.milvus_pb2.ShowCollectionsRequest(), timeout=2.0)
         except grpc.RpcError as error:
@@ -108,9 +103,7 @@ class MilvusHealth:
         return f"{number} {'collection' if number == 1 else 'collections'}"
 
     def close(self) -> None:
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._channel.close()
 
 
 @contextmanager

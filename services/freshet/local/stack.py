@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import threading
@@ -326,12 +325,5 @@ class LocalStack:
 
 
 def _canary(settings: Settings) -> str:
-    async def ask() -> None:
-        encoders = bootstrap.encoders(settings)
-        try:
-            await encoders.canary()
-        finally:
-            await encoders.close()
-
-    asyncio.run(ask())
+    bootstrap.encoders(settings).check_and_close()
     return "canary answers"

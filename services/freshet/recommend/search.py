@@ -72,7 +72,7 @@ class Searcher:
             name, kept, offset = self._pages.open(asked.page_token, asked.fingerprint, time.monotonic())
             return self._page(asked, kept, name, offset)
         clock = Clock.of(seconds)
-        reached, waited = await self._wait(asked, clock)
+        reached, waited = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
         query = await self._reader.read(asked.text, asked.image, clock, asked.model_seconds)
         weights = self._weights.times(asked.weights)
         with stage("filter"):
@@ -82,14 +82,6 @@ class Searcher:
             rows, sources, parts = self._rank(query, weights, found, words)
         truth = Truth({}, 0, reached, waited, tuple(clock.missing))
         return self._page(asked, Found(query, rows, sources, parts, truth, indexed), None, 0)
-
-    async def _wait(self, asked: SearchAsked, clock: Clock) -> tuple[bool, float]:
-        if not asked.at_least:
-            return True, 0.0
-        begun = time.monotonic()
-        with stage("wait"):
-            reached = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
-        return reached, time.monotonic() - begun
 
     async def _candidates(
         self, query: Query, weights: SearchWeights, allowed: NDArray[np.bool_], asked: SearchAsked, clock: Clock

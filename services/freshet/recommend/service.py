@@ -99,7 +99,7 @@ class Recommender:
             name, kept, offset = self._pages.open(asked.page_token, asked.fingerprint, time.monotonic())
             return self._page(asked, kept, name, offset)
         clock = Clock.of(seconds)
-        reached, waited = await self._wait(asked, clock)
+        reached, waited = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
         with stage("profile"):
             progress, history = await self._read(asked.user_id, clock)
         weights = self._weights.times(asked.weights)
@@ -113,7 +113,7 @@ class Recommender:
     async def list_similar(self, asked: SimilarAsked, seconds: float) -> pb.ListSimilarProductsResponse:
         """Raises NotFound for a product that this process has never read of, or that was removed."""
         clock = Clock.of(seconds)
-        reached, waited = await self._wait(asked, clock)
+        reached, waited = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
         mirror = self._mirror
         row = mirror.row_of(asked.product_id)
         if row is None or not mirror.known(row):
@@ -141,14 +141,6 @@ class Recommender:
         )
 
     # --- stages
-
-    async def _wait(self, asked: RecommendAsked | SimilarAsked, clock: Clock) -> tuple[bool, float]:
-        if not asked.at_least:
-            return True, 0.0
-        begun = time.monotonic()
-        with stage("wait"):
-            reached = await self._at_least.wait(asked.at_least, clock.left(asked.wait_seconds))
-        return reached, time.monotonic() - begun
 
     async def _progress(self, clock: Clock) -> Mapping[tuple[str, int], Progress]:
         try:

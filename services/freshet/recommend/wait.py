@@ -1,14 +1,19 @@
-"""Waiting until given Kafka records count in answers (`at_least`). May import `mirror`, `reads`, `domain`, `errors`."""
+"""Waiting until given Kafka records count in answers (`at_least`).
+
+May import `measures`, `mirror`, `reads`, `domain`, `errors`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from freshet.domain.progress import Position, Progress, Published
 from freshet.errors import DependencyDown
+from freshet.recommend.measures import stage
 from freshet.recommend.mirror import Mirror
 from freshet.recommend.reads import Reads
 from freshet.settings import Topics
@@ -56,8 +61,19 @@ class AtLeast:
         """How many calls wait now."""
         return len(self._waiters)
 
-    async def wait(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
-        """Whether these records were applied in time. Never raises for a store that is down: it is not in time."""
+    async def wait(self, positions: Sequence[Position], timeout_seconds: float) -> tuple[bool, float]:
+        """Whether these records were applied in time, and the seconds that were waited.
+
+        Never raises for a store that is down: it is not in time.
+        """
+        if not positions:
+            return True, 0.0
+        begun = time.monotonic()
+        with stage("wait"):
+            reached = await self._in_time(positions, timeout_seconds)
+        return reached, time.monotonic() - begun
+
+    async def _in_time(self, positions: Sequence[Position], timeout_seconds: float) -> bool:
         loop = asyncio.get_running_loop()
         waiter = _Waiter(list(positions), loop.create_future())
         try:
