@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from freshet.errors import StackError
+from installed import require
 
 if TYPE_CHECKING:
     from freshet.local.stack import LocalStack
 
 
-def unavailable(part: str, error: StackError) -> None:
-    """Skip where a part cannot run; in CI, where set-up should have installed it, fail instead."""
-    if os.environ.get("CI", "").lower() in {"1", "true"}:
-        pytest.fail(f"{part} must run here: {error}")
-    pytest.skip(f"{part} does not run here: {error}")
-
-
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[str]:
     """A real broker, as its kafka:// URL. Topics are not created by themselves: make some with names of your own."""
-    from freshet.local.kafka import java_program, temporary_broker
-    from freshet.local.parts import part
+    from freshet.local.kafka import temporary_broker
 
-    try:
-        java_program()
-        part("kafka", "libs")
-    except StackError as error:
-        unavailable("Kafka", error)
+    require("kafka")
     with temporary_broker() as url:
         yield url
 
@@ -40,12 +26,9 @@ def kafka() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def milvus() -> Iterator[str]:
     """A real Milvus, as its milvus:// URL."""
-    from freshet.local.milvus import find_package, temporary_milvus
+    from freshet.local.milvus import temporary_milvus
 
-    try:
-        find_package()
-    except StackError as error:
-        unavailable("Milvus", error)
+    require("milvus")
     with temporary_milvus() as url:
         yield url
 
@@ -76,12 +59,9 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def triton(small_model: Path) -> Iterator[str]:
     """A real Triton that serves `small_model`, as its triton:// URL."""
-    from freshet.local.triton import installation, temporary_triton
+    from freshet.local.triton import temporary_triton
 
-    try:
-        installation()
-    except StackError as error:
-        unavailable("Triton", error)
+    require("triton")
     with temporary_triton(small_model / "triton") as url:
         yield url
 
@@ -89,18 +69,8 @@ def triton(small_model: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def stack(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The whole line with `small_model`, on free ports; `stack.settings` reach it. Leave it healthy."""
-    from freshet.local.kafka import java_program
-    from freshet.local.milvus import find_package
-    from freshet.local.parts import part
     from freshet.local.stack import LocalStack
-    from freshet.local.triton import installation
 
-    try:
-        java_program()
-        part("kafka", "libs")
-        installation()
-        find_package()
-    except StackError as error:
-        unavailable("the stack", error)
+    require()
     with LocalStack(tmp_path_factory.mktemp("stack"), {"model_dir": small_model}, usual_ports=False) as running:
         yield running

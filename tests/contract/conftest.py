@@ -1,4 +1,4 @@
-"""A real PostgreSQL for the contract suites: Debian's server binaries, a cluster of its own, loopback only."""
+"""The stores of the contract suites, and a real PostgreSQL: Debian's server binaries, a cluster of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,26 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
+from stores import Backend
+
+from freshet.adapters import memory, sql
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    match request.param:
+        case "memory":
+            opened = Backend(f"memory://{uuid4()}", memory)
+        case "sqlite":
+            opened = Backend(f"sqlite:///{tmp_path}/data/freshet.db", sql)
+        case _:
+            opened = Backend(request.getfixturevalue("postgresql_url"), sql)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

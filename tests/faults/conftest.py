@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import grpc
 import pytest
+from installed import require
 from line import Line
 
 from freshet.adapters.kafka import Producer
-from freshet.errors import StackError
-from freshet.local.kafka import java_program
-from freshet.local.milvus import find_package
-from freshet.local.parts import part
 from freshet.local.stack import LocalStack
-from freshet.local.triton import installation
-
-
-def require_parts() -> None:
-    """Skip where the stack cannot run; in CI, where set-up should have installed it, fail instead."""
-    try:
-        java_program()
-        part("kafka", "libs")
-        installation()
-        find_package()
-    except StackError as error:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(f"the stack must run here: {error}")
-        pytest.skip(f"the stack does not run here: {error}")
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +24,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def stack(small_model: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The whole line, on free ports. Its answers ask the index, however small the catalogue. Leave it healthy."""
-    require_parts()
+    require()
     overrides = {
         "model_dir": small_model,
         "recommend": {"retrieval": "index"},

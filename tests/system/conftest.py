@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -13,15 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from collecting import Collector
+from installed import require
 from watching import Prometheus, Shop
 
-from freshet.errors import StackError
-from freshet.local.kafka import java_program
-from freshet.local.milvus import find_package
-from freshet.local.parts import part
 from freshet.local.ports import choose, is_free
 from freshet.local.stack import COMPONENTS, LocalStack
-from freshet.local.triton import installation
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -36,15 +31,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def observed(small_model: Path, collector: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """The whole line with metrics and traces."""
-    try:
-        java_program()
-        part("kafka", "libs")
-        installation()
-        find_package()
-    except StackError as error:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(f"the stack must run here: {error}")
-        pytest.skip(f"the stack does not run here: {error}")
+    require()
     first = next(base for base in iter(lambda: choose(0), None) if _room_after(base))
     overrides = {"model_dir": small_model, "metrics_port": first, "otlp_endpoint": collector.endpoint}
     with LocalStack(tmp_path_factory.mktemp("observed"), overrides, usual_ports=False) as running:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import pytest
+from topics import own_topics
 from typer.testing import CliRunner
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Producer, ensure_topics
-from freshet.settings import Settings, StreamSettings, Topics
+from freshet.settings import Settings, StreamSettings
 from freshet.stream.commands import dead_letters_app
 from freshet.stream.dead_letters import REPLAY_OF, DeadLetters, read_letters, replay
 from freshet.stream.profiles import ProfileWorker
@@ -23,19 +23,12 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def settings(kafka: str, tmp_path: Path) -> Settings:
-    unique = uuid.uuid4().hex[:8]
-    topics = Topics(
-        products=f"{unique}.p",
-        reviews=f"{unique}.r",
-        interactions=f"{unique}.i",
-        representations=f"{unique}.v",
-        exposures=f"{unique}.e",
-        dead_letters=f"{unique}.d",
-        partitions=1,
-    )
+    topics = own_topics(1)
     ensure_topics(kafka, topics)
     stream = StreamSettings(record_bytes=5_000)
-    return Settings(kafka_url=kafka, database_url=f"memory://{unique}", topics=topics, stream=stream, data_dir=tmp_path)
+    return Settings(
+        kafka_url=kafka, database_url=f"memory://{topics.products}", topics=topics, stream=stream, data_dir=tmp_path
+    )
 
 
 class Watched(ProfileWorker):

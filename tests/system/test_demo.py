@@ -6,23 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
+from installed import require
 from typer.testing import CliRunner
 
 from freshet.demo.commands import app
-from freshet.errors import StackError
-from freshet.local.kafka import java_program
-from freshet.local.milvus import find_package
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def test_the_demo_shows_an_answer_that_a_click_changed_and_beats_popularity(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    try:
-        java_program()
-        find_package()
-    except StackError as error:
-        pytest.skip(str(error))
+    require()
     result = CliRunner().invoke(app, ["--once", "--json", "--products", "300", "--data-dir", str(tmp_path)])
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout.splitlines()[-1])

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
+from topics import NAMES, own_topics
 
 from freshet.adapters.kafka import ensure_topics, topic_faults
 from freshet.doctor.checks import examine
 from freshet.local.stack import LocalStack
-from freshet.settings import Topics
 
 pytestmark = pytest.mark.stack
 
@@ -20,12 +18,10 @@ def test_on_a_stack_that_runs_all_is_well(stack: LocalStack) -> None:
 
 
 def test_topics_that_would_lose_records_are_told(kafka: str) -> None:
-    mark = uuid.uuid4().hex[:8]
-    names = ("products", "reviews", "interactions", "representations", "exposures", "dead_letters")
-    topics = Topics(**{name: f"{mark}.{name}" for name in names}, partitions=1)  # type: ignore[arg-type]
-    assert topic_faults(kafka, topics) == [f"topic {mark}.{name} is missing" for name in names]
+    topics = own_topics(1)
+    assert topic_faults(kafka, topics) == [f"topic {getattr(topics, name)} is missing" for name in NAMES]
     ensure_topics(kafka, topics)
     assert topic_faults(kafka, topics) == []
     # Made by somebody for exposures, which Kafka deletes after a month, and then used for interactions.
     mixed = topics.model_copy(update={"interactions": topics.exposures, "exposures": topics.dead_letters})
-    assert f"topic {mark}.exposures has retention.ms=2592000000, -1 is needed" in topic_faults(kafka, mixed)
+    assert f"topic {topics.exposures} has retention.ms=2592000000, -1 is needed" in topic_faults(kafka, mixed)

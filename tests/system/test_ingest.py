@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 
 import grpc
 import pytest
+from topics import own_topics
 
 from freshet.adapters.kafka import Producer, ensure_topics
 from freshet.codec.tokens import read_token
 from freshet.ingest.records import RecordWriter
 from freshet.ingest.server import running
 from freshet.ingest.service import IngestionService
-from freshet.settings import IngestSettings, Topics
+from freshet.settings import IngestSettings
 from freshet.v1 import ingestion_service_pb2 as pb
 from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2
 
 pytestmark = pytest.mark.stack
 
 
-def own_topics() -> Topics:
-    """Topics of one test alone, with one partition, so that offsets can be told in advance."""
-    mark = uuid.uuid4().hex[:8]
-    names = ("products", "reviews", "interactions", "representations", "exposures", "dead_letters")
-    return Topics(**{name: f"{mark}.{name}" for name in names}, partitions=1)
-
-
 async def test_a_published_click_is_in_kafka_when_the_answer_comes(kafka: str) -> None:
-    topics = own_topics()
+    topics = own_topics(1)
     ensure_topics(kafka, topics)
     producer = Producer(kafka)
     service = IngestionService(producer, RecordWriter(topics, source="test", record_bytes=1_000_000))
@@ -55,7 +48,7 @@ def test_a_file_with_a_bad_row_is_published_but_for_that_row_and_says_so_by_its_
 
     from freshet.ingest.commands import publish_app
 
-    topics = own_topics()
+    topics = own_topics(1)
     monkeypatch.setenv("FRESHET_KAFKA_URL", kafka)
     for name, value in topics.model_dump().items():
         monkeypatch.setenv(f"FRESHET_TOPICS__{name.upper()}", str(value))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Sequence
 
 import pytest
 from aiokafka.partitioner import murmur2
+from topics import NAMES, own_topics
 
 from freshet.adapters.kafka import (
     RECORD_BYTES,
@@ -27,10 +27,8 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def topics(kafka: str) -> Topics:
-    unique = uuid.uuid4().hex[:8]
-    names = ("products", "reviews", "interactions", "representations", "exposures", "dead_letters")
-    topics = Topics(**{name: f"{unique}.{name}" for name in names}, partitions=4)
-    assert sorted(ensure_topics(kafka, topics)) == sorted(f"{unique}.{name}" for name in names)
+    topics = own_topics(4)
+    assert sorted(ensure_topics(kafka, topics)) == sorted(getattr(topics, name) for name in NAMES)
     return topics
 
 

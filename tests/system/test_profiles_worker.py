@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from topics import own_topics
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Producer, ensure_topics
 from freshet.domain import covisits, profiles
-from freshet.settings import ProfileSettings, Settings, Topics
+from freshet.settings import ProfileSettings, Settings
 from freshet.stream.lag import worker_status
 from freshet.v1.interaction_pb2 import Interaction
 
@@ -26,17 +27,8 @@ NOW_US = time.time_ns() // 1_000
 
 
 @pytest.fixture
-def settings(kafka: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
-    unique = f"{request.node.name[:60]}-{os.getpid()}".replace("[", "-").replace("]", "")
-    topics = Topics(
-        products=f"{unique}.p",
-        reviews=f"{unique}.r",
-        interactions=f"{unique}.i",
-        representations=f"{unique}.v",
-        exposures=f"{unique}.e",
-        dead_letters=f"{unique}.d",
-        partitions=2,
-    )
+def settings(kafka: str, tmp_path: Path) -> Settings:
+    topics = own_topics(2)
     settings = Settings(kafka_url=kafka, database_url=f"sqlite:///{tmp_path}/f.db", topics=topics, data_dir=tmp_path)
     ensure_topics(kafka, topics)
     bootstrap.migrate(settings)

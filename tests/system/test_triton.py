@@ -13,14 +13,15 @@ import grpc
 import numpy as np
 import pytest
 import torch
+from installed import require
 
 from freshet.adapters.triton import TritonEncoders
 from freshet.domain.products import Product
 from freshet.domain.representations import Modality
-from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch, StackError
+from freshet.errors import ConfigurationError, DependencyDown, ModelMismatch
 from freshet.local.ports import choose
 from freshet.local.single import running
-from freshet.local.triton import installation, temporary_triton, triton_component
+from freshet.local.triton import temporary_triton, triton_component
 from freshet.representation import preprocessing as pre
 from freshet.representation.data import training_data
 from freshet.representation.encoders.minilm import text_folder
@@ -45,12 +46,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Manifest]:
 
 @pytest.fixture(scope="module")
 def url(model: tuple[Trained, Manifest]) -> Iterator[str]:
-    try:
-        installation()
-    except StackError as error:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            raise
-        pytest.skip(f"Triton does not run here: {error}")
+    require("triton")
     with temporary_triton(model[1].folder / "triton") as address:
         yield address
 

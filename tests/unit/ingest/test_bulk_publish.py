@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
-
 import pytest
+from kept_log import KeptLog
 
 from freshet.domain.progress import Position
 from freshet.errors import ConfigurationError, DependencyDown, InvalidInput
@@ -24,36 +22,13 @@ ROWS = [
 ]
 
 
-class Log:
-    def __init__(self, fails: bool = False) -> None:
-        self.keys: list[object] = []
-        self.fails = fails
-
-    def publish(
-        self,
-        topic: str,
-        key: str | bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]] | None = None,
-        timestamp_ms: int | None = None,
-    ) -> Future[Position]:
-        future: Future[Position] = Future()
-        self.keys.append(key)
-        if self.fails:
-            future.set_exception(DependencyDown("kafka", "away"))
-        else:
-            future.set_result(Position(topic, 0, len(self.keys) - 1))
-        return future
-
-    def flush(self, timeout_seconds: float = 60.0) -> None: ...
-
-
-RECORDS = RecordWriter(Topics(), source="test", record_bytes=1_000_000)
+TOPICS = Topics()
+RECORDS = RecordWriter(TOPICS, source="test", record_bytes=1_000_000)
 
 
 def test_bad_rows_are_told_with_place_and_field_and_the_rest_is_published() -> None:
     told: list[tuple[str, str]] = []
-    log = Log()
+    log = KeptLog()
     summary = publish_events(
         events_of(ROWS, Columns(What.INTERACTIONS)),
         log,
@@ -62,23 +37,26 @@ def test_bad_rows_are_told_with_place_and_field_and_the_rest_is_published() -> N
     )
     assert (summary.read, summary.published, summary.rejected) == (5, 2, 3)
     assert told == [("a.csv:3", "product_id"), ("a.csv:4", ""), ("a.csv:5", "value")]
-    assert log.keys == ["u1", "u2"]
+    assert [key for key, _, _ in log.records[TOPICS.interactions]] == ["u1", "u2"]
     assert list(summary.last.values()) == [Position("freshet.interactions.v1", 0, 1)]
 
 
 def test_strict_stops_at_the_first_bad_row() -> None:
-    log = Log()
+    log = KeptLog()
     with pytest.raises(ConfigurationError, match=r"a\.csv:3: product_id"):
         publish_events(
             events_of(ROWS, Columns(What.INTERACTIONS)), log, RECORDS, rejected=lambda place, error: None, strict=True
         )
-    assert log.keys == ["u1"]
+    assert [key for key, _, _ in log.records[TOPICS.interactions]] == ["u1"]
 
 
 def test_a_record_that_kafka_did_not_take_is_no_success() -> None:
     with pytest.raises(DependencyDown, match="kafka"):
         publish_events(
-            events_of(ROWS, Columns(What.INTERACTIONS)), Log(True), RECORDS, rejected=lambda place, error: None
+            events_of(ROWS, Columns(What.INTERACTIONS)),
+            KeptLog(error=DependencyDown("kafka", "away")),
+            RECORDS,
+            rejected=lambda place, error: None,
         )
 
 
@@ -87,7 +65,7 @@ def test_an_event_larger_than_the_workers_accept_is_told() -> None:
     small = RecordWriter(Topics(), source="test", record_bytes=10)
     publish_events(
         events_of(ROWS[:1], Columns(What.INTERACTIONS)),
-        Log(),
+        KeptLog(),
         small,
         rejected=lambda place, error: told.append(error.description),
     )

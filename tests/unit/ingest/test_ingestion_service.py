@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from kept_log import KeptLog
 
 from freshet.codec import wire
 from freshet.codec.tokens import read_token
@@ -28,30 +28,8 @@ from freshet.v1 import ingestion_service_pb2 as pb
 from freshet.v1 import ingestion_service_pb2_grpc, interaction_pb2, product_pb2
 
 
-class Log:
-    """A producer that keeps its records; `answers` False is a Kafka that never confirms."""
-
-    def __init__(self, answers: bool = True) -> None:
-        self.records: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        self.answers = answers
-
-    def publish(
-        self,
-        topic: str,
-        key: str | bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]] | None = None,
-        timestamp_ms: int | None = None,
-    ) -> Future[Position]:
-        future: Future[Position] = Future()
-        self.records[topic].append((key, value, headers))
-        if self.answers:
-            future.set_result(Position(topic, 0, len(self.records[topic]) - 1))
-        return future
-
-
 @asynccontextmanager
-async def serving(log: Log, check: Any = lambda: None) -> AsyncIterator[Any]:
+async def serving(log: KeptLog, check: Any = lambda: None) -> AsyncIterator[Any]:
     service = IngestionService(log, RecordWriter(Topics(), source="test", record_bytes=1_000_000))
     async with (
         running(service, IngestSettings(port=0), check) as address,
@@ -69,7 +47,7 @@ def product(product_id: str = "p1", **more: Any) -> product_pb2.ProductEvent:
 
 
 async def test_published_interactions_carry_key_id_and_cloud_event_headers() -> None:
-    log = Log()
+    log = KeptLog()
     async with serving(log) as (stub, _):
         answer = await stub.PublishInteractions(
             pb.PublishInteractionsRequest(interactions=[click(), click("u2", event_id="mine")])
@@ -87,7 +65,7 @@ async def test_published_interactions_carry_key_id_and_cloud_event_headers() -> 
 
 
 async def test_one_bad_event_names_its_field_and_nothing_of_the_request_is_published() -> None:
-    log = Log()
+    log = KeptLog()
     events = [product(), product("p2"), product("p3"), product("p4", price=-1.0), product("")]
     async with serving(log) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -105,7 +83,7 @@ async def test_one_bad_event_names_its_field_and_nothing_of_the_request_is_publi
 
 async def test_an_empty_request_and_one_that_is_too_long_are_refused() -> None:
     picture = product_pb2.Image(content=bytes(17 * 2**20))
-    async with serving(Log()) as (stub, _):
+    async with serving(KeptLog()) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError) as empty:
             await stub.PublishReviews(pb.PublishReviewsRequest())
         with pytest.raises(grpc.aio.AioRpcError) as long:
@@ -118,7 +96,7 @@ async def test_an_empty_request_and_one_that_is_too_long_are_refused() -> None:
 
 
 async def test_a_kafka_that_does_not_answer_is_unavailable_before_the_deadline() -> None:
-    async with serving(Log(answers=False)) as (stub, _):
+    async with serving(KeptLog(answers=False)) as (stub, _):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.PublishInteractions(pb.PublishInteractionsRequest(interactions=[click()]), timeout=3.0)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE, "at the deadline itself it would be DEADLINE_EXCEEDED"
@@ -127,7 +105,7 @@ async def test_a_kafka_that_does_not_answer_is_unavailable_before_the_deadline()
 
 async def test_however_small_events_are_what_waits_for_kafka_stays_below_its_clients_queue() -> None:
     """With 100,000 records the client's publish waits, and the event loop with it: health would not answer."""
-    log = Log(answers=False)
+    log = KeptLog(answers=False)
     request = pb.PublishInteractionsRequest(interactions=[click()] * EVENTS_PER_REQUEST)
     async with serving(log) as (stub, _):
         calls = [stub.PublishInteractions(request, timeout=5.0) for _ in range(120)]
@@ -141,7 +119,7 @@ async def test_however_small_events_are_what_waits_for_kafka_stays_below_its_cli
 
 
 async def test_a_producer_that_breaks_leaves_the_room_free() -> None:
-    class Broken(Log):
+    class Broken(KeptLog):
         def publish(self, *arguments: Any, **named: Any) -> Future[Position]:
             raise RuntimeError("broken")
 
@@ -157,7 +135,7 @@ async def test_a_producer_that_breaks_leaves_the_room_free() -> None:
 
 
 async def test_a_stream_counts_bad_events_and_goes_on() -> None:
-    log = Log()
+    log = KeptLog()
 
     async def events() -> AsyncIterator[pb.PublishStreamRequest]:
         for number in range(1_200):
@@ -180,7 +158,7 @@ async def test_health_follows_what_the_check_finds() -> None:
     def away() -> None:
         raise DependencyDown("kafka", "away")
 
-    async with serving(Log(), away) as (_, channel):
+    async with serving(KeptLog(), away) as (_, channel):
         health = health_pb2_grpc.HealthStub(channel)
         async for state in health.Watch(health_pb2.HealthCheckRequest(service=SERVICE)):
             if state.status != health_pb2.HealthCheckResponse.SERVICE_UNKNOWN:

@@ -10,7 +10,8 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from asking import ids, refused, status_of
+from google.rpc import error_details_pb2
 from PIL import Image
 
 from freshet.codec.tokens import write_token
@@ -28,10 +29,6 @@ def picture(colour: tuple[int, int, int], kind: str = "PNG") -> bytes:
 RED, BLUE = picture((200, 20, 20)), picture((20, 20, 200))
 
 
-def ids(response: Any) -> list[str]:
-    return [product.product_id for product in response.products]
-
-
 def parts(response: Any, place: int = 0) -> dict[str, float]:
     return {part.modality: part.value for part in response.products[place].contributions}
 
@@ -41,21 +38,6 @@ async def search(shop: Any, text: str = "", content: bytes = b"", timeout: float
     if content:
         request.image.content = content
     return await shop.ask.SearchProducts(request, timeout=timeout)
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, str]:
-    """(code, field, description) of a call that must fail with a BadRequest."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    bad = error_details_pb2.BadRequest()
-    assert _status(raised.value).details[0].Unpack(bad)
-    violation = bad.field_violations[0]
-    return raised.value.code(), violation.field, violation.description
-
-
-def _status(error: grpc.aio.AioRpcError) -> Any:
-    metadata = dict(error.trailing_metadata() or ())
-    return status_pb2.Status.FromString(metadata["grpc-status-details-bin"])  # type: ignore[arg-type]
 
 
 # --- what is asked wrongly
@@ -276,7 +258,7 @@ async def test_a_picture_alone_needs_the_model(shop: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="connection refused") as raised:
         await search(shop, content=RED)
     assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert _status(raised.value).details[0].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    assert status_of(raised.value).details[0].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
     shop.model.down = False
     assert (await search(shop, content=RED)).products
 
