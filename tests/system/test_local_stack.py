@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -205,4 +204,4 @@ def test_the_whole_line_runs_and_a_killed_worker_is_at_work_again(stack: LocalSt
 
 def test_triton_answers_with_the_model_it_was_given(triton: str, small_model: Path) -> None:
     settings = Settings(encoder_url=triton, model_dir=small_model)
-    asyncio.run(bootstrap.encoders(settings).canary())
+    bootstrap.encoders(settings).check_and_close()

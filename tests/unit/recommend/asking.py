@@ -7,7 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 
 from freshet.settings import Topics
 from freshet.v1 import recommendation_service_pb2 as pb
@@ -23,18 +24,12 @@ async def recommend(shop: Any, user: str = "ann", timeout: float | None = 5.0, *
     return await shop.ask.Recommend(pb.RecommendRequest(user_id=user, **arguments), timeout=timeout)
 
 
-def status_of(error: grpc.aio.AioRpcError) -> Any:
-    """The google.rpc.Status with an error's details."""
-    metadata = dict(error.trailing_metadata() or ())
-    return status_pb2.Status.FromString(metadata["grpc-status-details-bin"])  # type: ignore[arg-type]
-
-
 async def refused(call: Any) -> tuple[grpc.StatusCode, str, str]:
     """(code, field, description) of a call that must fail with a BadRequest."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
     bad = error_details_pb2.BadRequest()
-    assert status_of(raised.value).details[0].Unpack(bad)
+    assert rpc_status.from_call(raised.value).details[0].Unpack(bad)
     violation = bad.field_violations[0]
     return raised.value.code(), violation.field, violation.description
 

@@ -10,8 +10,9 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from asking import ids, refused, status_of
+from asking import ids, refused
 from google.rpc import error_details_pb2
+from grpc_status import rpc_status
 from PIL import Image
 
 from freshet.codec.tokens import write_token
@@ -258,7 +259,7 @@ async def test_a_picture_alone_needs_the_model(shop: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="connection refused") as raised:
         await search(shop, content=RED)
     assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
-    assert status_of(raised.value).details[0].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+    assert rpc_status.from_call(raised.value).details[0].Is(error_details_pb2.RetryInfo.DESCRIPTOR)
     shop.model.down = False
     assert (await search(shop, content=RED)).products
 
