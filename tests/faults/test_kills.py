@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from line import Line
 from replay import Log, behaviours, catalogue_of_log, catalogue_of_store, index_rows, refused_by_workers, wait_applied
 from shop_events import Shop
+from waiting import wait_until
 
 from freshet import bootstrap
 from freshet.domain.progress import Position
@@ -97,13 +97,6 @@ def test_nothing_is_lost_and_nothing_counted_twice(victim: str, stack: LocalStac
     assert {place: log.value(place) for place in confirmed} == confirmed
     assert len(log) == published_before + EVENTS, "nothing was sent twice"
     assert_the_stores_hold_what_the_log_says(stack, log)
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def is_stored(stack: LocalStack, place: Position) -> bool:

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from waiting import wait_until
 
 from freshet import bootstrap
 from freshet.adapters.kafka import ensure_topics
@@ -47,13 +47,6 @@ def status(home: Path) -> dict[str, Any]:
 
 def component(home: Path, name: str) -> dict[str, Any]:
     return next(part for part in status(home)["components"] if part["name"] == name)
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
 
 
 def processes_of(home: Path) -> set[int]:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from topics import own_topics
+from waiting import wait_until
 
 from freshet import bootstrap
 from freshet.adapters.kafka import Producer, ensure_topics
@@ -82,13 +83,6 @@ def lag(settings: Settings) -> int:
         store.close()
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 40.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
-
-
 def state(settings: Settings) -> tuple[dict[str, profiles.Profile], dict[str, covisits.Behaviour]]:
     """Profiles with products by name, and behaviour by product."""
     store = bootstrap.profile_store(settings)
@@ -120,19 +114,19 @@ def test_killed_in_the_middle_it_counts_nothing_twice_and_loses_nothing(settings
     for _ in range(3):
         before = lag(settings)
         with worker(settings, tmp_path / "log") as process:
-            wait_until(lambda behind=before: lag(settings) < behind)  # type: ignore[misc]
+            wait_until(lambda behind=before: lag(settings) < behind, "some of it is applied", 40.0)  # type: ignore[misc]
             process.kill()
             process.wait()
         publish(settings, published, published + 6_000)
         published += 6_000
     with worker(settings, tmp_path / "log") as process:
-        wait_until(lambda: lag(settings) == 0)
+        wait_until(lambda: lag(settings) == 0, "all of it is applied", 40.0)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     fresh = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/again.db"})
     bootstrap.migrate(fresh)
     with worker(fresh, tmp_path / "log2"):
-        wait_until(lambda: lag(fresh) == 0)
+        wait_until(lambda: lag(fresh) == 0, "all of it is applied", 40.0)
     (weights, products), (weights_again, products_again) = totals(settings), totals(fresh)
     assert weights.keys() == weights_again.keys() == {f"u{i}" for i in range(97)}
     for user, touches in weights.items():
@@ -145,7 +139,7 @@ def test_a_click_that_comes_again_is_counted_once(settings: Settings, tmp_path: 
     for _ in range(3):
         publish(settings, 0, 50)
     with worker(settings, tmp_path / "log"):
-        wait_until(lambda: lag(settings) == 0)
+        wait_until(lambda: lag(settings) == 0, "all of it is applied", 40.0)
     users, _ = state(settings)
     assert sum(len(profile.event_hashes) for profile in users.values()) == 50
     weights = ProfileSettings().weights
@@ -156,6 +150,6 @@ def test_a_click_that_comes_again_is_counted_once(settings: Settings, tmp_path: 
 def test_it_stops_within_the_time_that_kubernetes_gives_it(settings: Settings, tmp_path: Path) -> None:
     publish(settings, 0, 5_000)
     with worker(settings, tmp_path / "log") as process:
-        wait_until(lambda: lag(settings) == 0)
+        wait_until(lambda: lag(settings) == 0, "all of it is applied", 40.0)
         process.terminate()
         assert process.wait(timeout=30) == 0
